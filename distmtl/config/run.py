@@ -1,0 +1,38 @@
+"""The run file as one frozen model: the union of every part's own models."""
+
+from pydantic import Field
+
+from distmtl.balancing.specs import BalancingSpec, EqualSpec
+from distmtl.checkpoint.specs import CheckpointSpec
+from distmtl.config.launch import LaunchSpec
+from distmtl.data.specs import BatchSpec, SourceSpec
+from distmtl.models.specs import HardSharingSpec, ModelSpec
+from distmtl.parallel.specs import ParallelSpec
+from distmtl.sampling.specs import ProportionalSpec, SamplingSpec
+from distmtl.spec import Spec
+from distmtl.tasks.specs import TaskSpec
+from distmtl.train.specs import AdamWSpec, OptimSpec, TrainSpec
+
+
+class RunConfig(Spec):
+    """A run: what is learned, from what, how, and where it is kept."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Names the run in its store."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Everything random follows from it."""
+    sources: dict[str, SourceSpec] = Field(min_length=1)
+    """Packed data sets, by a name of your choice."""
+    tasks: dict[str, TaskSpec] = Field(min_length=1)
+    """What is predicted, by a name of your choice."""
+    model: ModelSpec = HardSharingSpec()
+    sampling: SamplingSpec = ProportionalSpec()
+    balancing: BalancingSpec = EqualSpec()
+    batch: BatchSpec = BatchSpec()
+    optim: OptimSpec = AdamWSpec()
+    train: TrainSpec
+    parallel: ParallelSpec = ParallelSpec()
+    checkpoint: CheckpointSpec = CheckpointSpec()
+    store: str = "runs"
+    """Where runs are kept: a folder (relative to the working folder) or s3://, gs://, az://, memory:// ..."""
+    launch: LaunchSpec = LaunchSpec()

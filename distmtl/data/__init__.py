@@ -1,0 +1,1 @@
+"""Sources, the plan, and the loader that reads them."""

@@ -1,0 +1,1 @@
+"""Trunks, heads, and one file per sharing architecture."""

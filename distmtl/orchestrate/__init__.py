@@ -1,0 +1,1 @@
+"""Wires the parts together and starts workers: in this process, by torchrun, or by Ray (imported here alone)."""

@@ -1,0 +1,1 @@
+"""Which source next: one file per sampler. NumPy only."""

@@ -1,0 +1,67 @@
+"""What every part's hyperparameter models share.
+
+A choice in the run file (``{kind: temperature, tau: 2.0}``) is a frozen pydantic model that stands in its part's
+``specs.py``. Specs import neither torch nor ray; ``build()`` imports the module that does the work.
+"""
+
+import importlib
+import inspect
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from distmtl.errors import ConfigError
+
+
+class Spec(BaseModel):
+    """A frozen set of hyperparameters; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
+
+
+class CustomSpec(Spec):
+    """The user's own part: ``{kind: custom, target: my_pkg.mod:Name, args: {...}}``."""
+
+    kind: Literal["custom"] = "custom"
+    target: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+    """Where the class or function is: ``package.module:Name``."""
+    args: dict[str, Any] = {}
+    """Keyword arguments that it is called with."""
+
+    def build(self, *args: object) -> Any:
+        """Call the target with ``args`` and the keyword arguments of the run file.
+
+        Raises:
+            ConfigError: The module or the name cannot be imported, or the call does not take these arguments.
+        """
+        factory = load_target(self.target)
+        try:
+            inspect.signature(factory).bind(*args, **self.args)
+        except TypeError as error:
+            raise ConfigError(
+                f"'{self.target}' does not take these arguments: {error}.",
+                remedy="Compare 'args' with the signature of the class.",
+            ) from error
+        return factory(*args, **self.args)
+
+
+def load_target(target: str) -> Any:
+    """Import ``package.module:Name``.
+
+    Raises:
+        ConfigError: The module cannot be found or has no such name.
+    """
+    module_name, _, name = target.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ConfigError(
+            f"cannot import '{module_name}' of target '{target}': {error}.",
+            remedy="Put its folder beside the run file, or on PYTHONPATH.",
+        ) from error
+    try:
+        return getattr(module, name)
+    except AttributeError as error:
+        raise ConfigError(
+            f"module '{module_name}' has no '{name}'.", remedy="Check the spelling of 'target'."
+        ) from error

@@ -1,0 +1,1 @@
+"""One small interface over folders and object stores: the only place that imports obstore and fsspec."""
