@@ -4,6 +4,7 @@ Each class has a stable ``code`` (scripts and the docs refer to it), a ``remedy`
 command line ends with. Errors survive pickling, so the one a worker raises is the one a person reads.
 
     DistmtlError                 1  a bug
+    ├── WorkerError              1  an exception that is none of these, raised in a worker
     ├── InputError               2  the user's input is wrong
     │   ├── ConfigError             the run file
     │   ├── SourceError             a packed source, or the files to pack
@@ -12,6 +13,7 @@ command line ends with. Errors survive pickling, so the one a worker raises is t
     │   │   ├── KeyMissingError
     │   │   └── KeyExistsError
     │   ├── CheckpointError         a checkpoint that cannot be used
+    │   │   └── SupersededError     a later attempt of the run has taken over
     │   └── ResourceError           more workers, devices or packages than there are
     ├── Interrupted              3  stopped on request, after a committed checkpoint
     └── TrainingStopped          4  stopped by the failure policy
@@ -43,6 +45,13 @@ class DistmtlError(Exception):
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
         return f"{place}{self.what} {self.remedy}".rstrip()
+
+
+class WorkerError(DistmtlError):
+    """A worker raised an exception of another kind; its traceback is in ``__notes__``."""
+
+    code = "E100"
+    default_remedy = ""
 
 
 class InputError(DistmtlError):
@@ -94,6 +103,13 @@ class CheckpointError(InputError):
     """A checkpoint is missing, incomplete, corrupt, or of another run."""
 
     code = "E240"
+
+
+class SupersededError(CheckpointError):
+    """A later attempt of the run has begun; this one may no longer commit or delete checkpoints."""
+
+    code = "E241"
+    default_remedy = "Let one of the two go on and stop the other; give a new run a name of its own."
 
 
 class ResourceError(InputError):

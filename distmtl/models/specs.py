@@ -48,7 +48,7 @@ class HardSharingSpec(Spec):
     trunk: TrunkSpec = TabularMlpSpec()
     head: HeadSpec = MlpHeadSpec()
     """The head of every task that 'heads' does not name."""
-    heads: dict[str, HeadSpec] = {}
+    heads: dict[str, HeadSpec] = Field(default_factory=dict)
     """Heads of single tasks, by task name."""
 
 

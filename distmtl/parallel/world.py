@@ -3,6 +3,7 @@
 from typing import Any, Protocol
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 
@@ -75,3 +76,49 @@ class Solo:
 
     def barrier(self) -> None:
         """Return at once."""
+
+
+class TorchWorld:
+    """The world of a torch process group."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.rank = dist.get_rank()
+        self.size = dist.get_world_size()
+        self.device = device
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The element-wise sum over ranks, written into ``tensor`` and returned."""
+        if tensor.device == self.device or self.device.type == "cpu":
+            dist.all_reduce(tensor)
+        else:  # a host tensor where the collectives run on the accelerator
+            moved = tensor.to(self.device)
+            dist.all_reduce(moved)
+            tensor.copy_(moved)
+        return tensor
+
+    def gather(self, value: Any) -> list[Any] | None:
+        """Every rank's picklable value, in rank order, on rank 0; None elsewhere."""
+        values: list[Any] | None = [None] * self.size if self.rank == 0 else None
+        dist.gather_object(value, values, dst=0)
+        return values
+
+    def all_gather(self, value: Any) -> list[Any]:
+        """Every rank's picklable value, in rank order, on every rank."""
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def broadcast(self, value: Any) -> Any:
+        """Rank 0's picklable value, on every rank."""
+        box = [value]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def barrier(self) -> None:
+        """Return once every rank has called this."""
+        dist.barrier()
+
+
+def current_world(device: torch.device) -> World:
+    """The world of this process: the initialised process group's, or the world of one."""
+    return TorchWorld(device) if dist.is_available() and dist.is_initialized() else Solo(device)

@@ -12,6 +12,8 @@ class SamplerSpec(Spec):
 
     per: Literal["row", "step"] = "row"
     """'row': every step has rows of every source, by quota. 'step': each step has rows of one source."""
+    delay_steps: int = Field(default=16, ge=1)
+    """Steps between a sampler's decision and its effect, so that batches can be prefetched; part of the result."""
 
 
 class ProportionalSpec(SamplerSpec):
@@ -40,6 +42,8 @@ class CustomSamplerSpec(CustomSpec):
     """The user's own sampler."""
 
     per: Literal["row", "step"] = "row"
+    """As for the other samplers."""
+    delay_steps: int = Field(default=16, ge=1)
     """As for the other samplers."""
 
 

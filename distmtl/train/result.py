@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from distmtl.errors import DistmtlError
-
 
 @dataclass(frozen=True)
 class RunResult:
@@ -37,12 +35,3 @@ class RunResult:
         values: dict[str, Any] = asdict(self)
         extra: dict[str, Any] = values.pop("extra")
         return values | extra
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A worker's error on its way to the person who started the run."""
-
-    error: DistmtlError | None
-    rank: int
-    traceback: str

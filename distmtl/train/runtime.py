@@ -1,5 +1,6 @@
 """What a training process needs to know of the one that started it."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from distmtl.parallel.world import World
@@ -25,10 +26,10 @@ class Runtime(Protocol):
         """Whether somebody asked this worker to stop (a signal, the driver). Cheap: called every step."""
         ...
 
-    def emit(self, event: dict[str, Any]) -> None:
+    def emit(self, event: Mapping[str, Any]) -> None:
         """Hand an event (progress, metrics, notice) to the console. Never blocks, never raises."""
         ...
 
-    def committed(self, uri: str, step: int, metrics: dict[str, float]) -> None:
+    def committed(self, uri: str, step: int, metrics: Mapping[str, float]) -> None:
         """Tell the driver that a checkpoint is committed (called on every rank)."""
         ...

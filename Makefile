@@ -1,0 +1,75 @@
+# Everything that is needed is set up by the targets themselves, in .venv/.
+#
+#   make demo       pack a real data set, train four tasks on two workers, evaluate
+#   make test       the tests, in under 15 minutes; 'make test-all' adds the slow suites
+#   make check      lint, types, import layers
+#
+# PYTHON picks the interpreter (3.11 or newer). TORCH_INDEX may name another index for torch, such as that of the
+# CPU builds: make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+TORCH_INDEX ?=
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo results test test-all check fmt lint types arch bench docs schema clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+# torch comes first: a later resolution would take a newer one, with gigabytes of CUDA.
+.venv/runtime: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "distmtl needs Python 3.11 or newer; set PYTHON=/path/to/python3"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(PIP) --editable .
+	@touch $@
+
+.venv/dev: .venv/runtime
+	$(PIP) --editable '.[dev]'
+	@touch $@
+
+setup: .venv/dev
+
+demo: .venv/runtime
+	$(BIN)/distmtl pack examples/adult/train.parquet examples/adult/valid.parquet examples/adult/test.parquet \
+		--out examples/adult/packed --overwrite
+	$(BIN)/distmtl train configs/adult.yaml --resume never
+	$(BIN)/distmtl eval runs/adult --split test
+
+test: .venv/dev
+	$(PYTEST) -m "not (slow or s3 or slurm or netns or gpu)"
+
+test-all: .venv/dev
+	$(PYTEST)
+
+check: lint types arch
+
+fmt: .venv/dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: .venv/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: .venv/dev
+	$(BIN)/mypy
+
+arch: .venv/dev
+	$(BIN)/lint-imports
+
+schema: .venv/dev
+	$(BIN)/python -m distmtl.config.schema
+
+bench: .venv/dev
+	for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
+
+results: .venv/dev
+	$(BIN)/python examples/adult/results.py
+
+clean:
+	rm -rf .venv runs examples/adult/packed .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist site

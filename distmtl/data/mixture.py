@@ -1,0 +1,150 @@
+"""The mixture log: how the rows of every step are split over sources, in exact integer arithmetic."""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from operator import attrgetter, index, sub
+from typing import Any, Literal, Self
+
+from distmtl.errors import ConfigError
+
+MAX_WEIGHT = 2**62
+
+
+@dataclass(frozen=True)
+class MixtureEntry:
+    """Integer weights that hold from a step on.
+
+    Attributes:
+        first_step: The first step that these weights split.
+        weights: One per source; 0 gives a source no rows.
+        base: Rows of each source drawn before ``first_step``.
+    """
+
+    first_step: int
+    weights: tuple[int, ...]
+    base: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Every mixture that a run has had or is going to have, and so the number of rows of each source in every step.
+
+    With ``per="row"`` the unit that goes to one source or another is a row, and a step has ``rows`` units; with
+    ``per="step"`` it is a whole step. The first k units of the run are split by :func:`split`; an entry takes over
+    that split at its first step, in phase, so that even weights that change every step starve no source.
+
+    Attributes:
+        sources: Names of the sources, in the run's order.
+        per: What the unit is.
+        rows: Rows per step, over all workers.
+        entries: The log, ascending in ``first_step``; the first entry starts at step 0.
+
+    Raises:
+        ConfigError: Weights are not one integer in 0..2**62 per source, all are 0, or entries are out of order.
+    """
+
+    sources: tuple[str, ...]
+    per: Literal["row", "step"]
+    rows: int
+    entries: tuple[MixtureEntry, ...]
+
+    def __post_init__(self) -> None:
+        first_steps = [entry.first_step for entry in self.entries]
+        if first_steps[:1] != [0] or any(a >= b for a, b in pairwise(first_steps)):
+            raise ConfigError(
+                f"the mixture log has entries at steps {first_steps[-4:]}.",
+                remedy="Start at step 0 and give every further entry a later first step.",
+            )
+        _checked(self.sources, self.entries[-1].weights)
+
+    @classmethod
+    def constant(cls, weights: Mapping[str, int], rows: int, per: Literal["row", "step"] = "row") -> Self:
+        """The mixture that a run starts with.
+
+        Args:
+            weights: Integer weight of each source, in the run's order.
+            rows: Rows per step, over all workers.
+            per: Whether rows or whole steps go to one source or another.
+
+        Raises:
+            ConfigError: A weight is not an integer in 0..2**62, or all are 0.
+        """
+        sources = tuple(weights)
+        return cls(sources, per, rows, (MixtureEntry(0, _checked(sources, [*weights.values()]), (0,) * len(sources)),))
+
+    def drawn(self, step: int) -> tuple[int, ...]:
+        """Rows of every source drawn before ``step``; they sum to ``step * rows``, and none ever falls."""
+        entry = self._entry(step)
+        unit_rows, step_units = (1, self.rows) if self.per == "row" else (self.rows, 1)
+        now = split(step * step_units, entry.weights)
+        then = split(entry.first_step * step_units, entry.weights)
+        return tuple(base + unit_rows * (k - k0) for base, k, k0 in zip(entry.base, now, then, strict=True))
+
+    def _entry(self, step: int) -> MixtureEntry:
+        return self.entries[bisect_right(self.entries, step, key=attrgetter("first_step")) - 1]
+
+    def quotas(self, step: int) -> tuple[int, ...]:
+        """Rows of every source in ``step``; they sum to ``rows``."""
+        return tuple(map(sub, self.drawn(step + 1), self.drawn(step)))
+
+    def shares(self, step: int) -> dict[str, float]:
+        """Share of each source in the rows around ``step``, by name."""
+        weights = self._entry(step).weights
+        return {name: weight / sum(weights) for name, weight in zip(self.sources, weights, strict=True)}
+
+    def extended(self, first_step: int, weights: Sequence[int]) -> "Mixture":
+        """The mixture in which ``weights`` hold from ``first_step`` on; itself if they already do.
+
+        Raises:
+            ConfigError: The weights are not valid, or the last entry starts at ``first_step`` or later.
+        """
+        exact = _checked(self.sources, weights)
+        if exact == self.entries[-1].weights:
+            return self
+        entry = MixtureEntry(first_step, exact, self.drawn(first_step))
+        return replace(self, entries=(*self.entries, entry))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON; integers may exceed 2**53."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Mixture":
+        """The mixture that :meth:`to_json` wrote."""
+        entries = tuple(MixtureEntry(e["first_step"], tuple(e["weights"]), tuple(e["base"])) for e in value["entries"])
+        return cls(tuple(value["sources"]), value["per"], value["rows"], entries)
+
+
+def split(units: int, weights: Sequence[int]) -> tuple[int, ...]:
+    """Split the first ``units`` units by integer weights, without rounding error.
+
+    The first source gets its share rounded down, the others split what remains. Both grow by at most one when
+    ``units`` does, hence every count is monotone; count i differs from its exact share by less than ``len(weights)``.
+    """
+    counts = []
+    rest = sum(weights)
+    for weight in weights:
+        count = units * weight // rest if rest else 0
+        counts.append(count)
+        units -= count
+        rest -= weight
+    return tuple(counts)
+
+
+def _checked(sources: Sequence[str], weights: Sequence[int]) -> tuple[int, ...]:
+    """The weights as Python integers, which do not overflow, whatever integers a sampler made them of."""
+    if len(weights) != len(sources):
+        raise ConfigError(
+            f"the sampler gave {len(weights)} weights for {len(sources)} sources.", remedy="Give one weight per source."
+        )
+    for source, weight in zip(sources, weights, strict=True):
+        if not hasattr(weight, "__index__") or not 0 <= weight <= MAX_WEIGHT:
+            raise ConfigError(
+                f"the sampler gave source '{source}' the weight {weight!r}.",
+                remedy="Weights are integers from 0 to 2**62.",
+            )
+    if not any(weights):
+        raise ConfigError("the sampler gave every source the weight 0.", remedy="Give at least one a positive weight.")
+    return tuple(map(index, weights))

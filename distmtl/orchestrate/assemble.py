@@ -1,0 +1,167 @@
+"""The one place that builds a training process from a run file; no part sees the whole of it."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from distmtl.balancing.base import Needs
+from distmtl.balancing.build import build_balancer
+from distmtl.config.run import RunConfig
+from distmtl.data.decode import Decoder
+from distmtl.data.loader import Loader
+from distmtl.data.manifest import TRAIN
+from distmtl.data.plan import Layout, Plan
+from distmtl.data.windows import LoaderSource
+from distmtl.errors import ConfigError, SourceError
+from distmtl.features import InputGroup, LabelInfo, input_group_to_json
+from distmtl.models.base import MultiTaskModel
+from distmtl.models.build import build_model
+from distmtl.orchestrate.prepare import Prepared
+from distmtl.parallel.ddp import wrap_ddp
+from distmtl.parallel.world import World
+from distmtl.tasks.kinds import build_task
+from distmtl.train.evaluate import EvalSource
+from distmtl.train.facts import TaskPlace
+from distmtl.train.forward import LossPass, SharedPass
+from distmtl.train.ledger import Ledger
+from distmtl.train.mixing import Mixer
+from distmtl.train.optim import build_optimizer
+from distmtl.train.state import Stateful
+from distmtl.train.step import StepSettings, TrainStep
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A training process, built and not yet started."""
+
+    parts: Stateful
+    places: tuple[TaskPlace, ...]
+
+
+def assemble(prepared: Prepared, world: World) -> Assembled:
+    """Build model, optimizer, balancer and sampler of a run.
+
+    Raises:
+        ConfigError: A part does not fit the others.
+    """
+    config = prepared.config
+    places = task_places(config, prepared.labels)
+    model = build_run_model(config, prepared.groups, places, world.device)
+    balancer = build_balancer(config.balancing, tuple(config.tasks))
+    if balancer.needs is Needs.GRAMIAN:
+        raise ConfigError(
+            "this balancer asks for task gradients, and 'balancing.route: loss' gives it losses only.",
+            "balancing",
+            "Use a balancer that needs losses or nothing.",
+        )
+    riding = riding_tasks(prepared, places)
+    forward = LossPass(
+        model, wrap_ddp(SharedPass(model, riding), config.parallel, world), places, config.seed, config.train.precision
+    )
+    step = TrainStep(
+        forward,
+        frozenset(riding),
+        balancer,
+        build_optimizer(config.optim, model),
+        torch.amp.GradScaler(world.device.type, enabled=config.train.precision == "fp16"),
+        world,
+        StepSettings(config.train.objective, config.optim.clip_norm, config.batch.micro_rows),
+    )
+    mixer = Mixer(
+        prepared.sampler, prepared.mixture, prepared.sampler_state, places, config.sampling.delay_steps, world
+    )
+    return Assembled(Stateful(model, step, mixer, Ledger(tuple(config.tasks), world)), places)
+
+
+def build_run_model(
+    config: RunConfig, groups: tuple[InputGroup, ...], places: tuple[TaskPlace, ...], device: torch.device
+) -> MultiTaskModel:
+    """The run's model on a device, with its first values."""
+    outputs = {place.task.name: place.task.outputs for place in places}
+    model = build_model(config.model, groups, outputs, config.seed)
+    return model.to(device, float_type(config))
+
+
+def float_type(config: RunConfig) -> torch.dtype:
+    """Type of parameters and numeric inputs."""
+    return torch.float64 if config.train.precision == "fp64" else torch.float32
+
+
+def task_places(config: RunConfig, labels: Mapping[str, LabelInfo]) -> tuple[TaskPlace, ...]:
+    """The tasks in the run's order, and where their labels are."""
+    return tuple(
+        TaskPlace(
+            build_task(name, spec, labels[name]),
+            spec.source,
+            spec.target,
+            spec.weight,
+            countable=labels[name].nulls == 0 and config.sources[spec.source].weight is None,
+        )
+        for name, spec in config.tasks.items()
+    )
+
+
+def riding_tasks(prepared: Prepared, places: tuple[TaskPlace, ...]) -> tuple[str, ...]:
+    """Tasks whose source has rows in every step, going by the first mixture.
+
+    Rows of a source are spread evenly over steps, so one with a share of two rows a step is never without.
+    """
+    mixture = prepared.mixture
+    shares = dict(zip(mixture.sources, mixture.quotas(0), strict=True))
+    every_step = {name for name, rows in shares.items() if mixture.per == "row" and rows > 1}
+    if len(mixture.sources) == 1:
+        every_step = set(mixture.sources)
+    return tuple(place.task.name for place in places if place.source in every_step)
+
+
+def open_loader(prepared: Prepared, assembled: Assembled, world: World, start: int) -> Loader:
+    """A loader of this worker's share of the steps from ``start`` on."""
+    config, mixer = prepared.config, assembled.parts.mixer
+    sources = [
+        LoaderSource(name, source.split(TRAIN), _decoder(prepared, name, TRAIN))
+        for name, source in prepared.sources.items()
+    ]
+    layouts = tuple(Layout.of(name, source.split(TRAIN)) for name, source in prepared.sources.items())
+    plan = Plan(layouts, config.batch.lanes, config.batch.window_blocks, config.seed)
+    return Loader(
+        sources,
+        plan,
+        mixer.mixture,
+        rank=world.rank,
+        size=world.size,
+        start=start,
+        horizon=mixer.horizon(start),
+        prefetch_bytes=config.batch.prefetch_bytes,
+        pin=world.device.type == "cuda",
+    )
+
+
+def eval_sources(prepared: Prepared, split: str) -> list[EvalSource]:
+    """The sources that have a split of this name."""
+    found = []
+    for name, source in prepared.sources.items():
+        with suppress(SourceError):
+            found.append(EvalSource(name, source.split(split), _decoder(prepared, name, split)))
+    return found
+
+
+def _decoder(prepared: Prepared, source: str, split: str) -> Decoder:
+    config = prepared.config
+    targets = {
+        task.target: prepared.labels[name] for name, task in config.tasks.items() if task.source == source
+    }
+    part = prepared.sources[source].split(split)
+    return Decoder(part, prepared.groups, targets, config.sources[source].weight, float_type(config))
+
+
+def run_facts(prepared: Prepared, config_hash: str) -> dict[str, Any]:
+    """What a reader of a checkpoint needs besides the state: it makes the model usable without the sources."""
+    return {
+        "config_hash": config_hash,
+        "digests": prepared.digests,
+        "inputs": [input_group_to_json(group) for group in prepared.groups],
+        "labels": {name: asdict(label) for name, label in prepared.labels.items()},
+    }

@@ -1,0 +1,178 @@
+"""The model of a run before the run: its size, what of it is outside the update law, and how long a step takes."""
+
+import os
+import statistics
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+from distmtl.config.run import RunConfig
+from distmtl.data.batch import SourceBatch
+from distmtl.data.decode import Decoder
+from distmtl.data.manifest import TRAIN
+from distmtl.models.base import MultiTaskModel
+from distmtl.models.build import build_model
+from distmtl.orchestrate.prepare import Prepared
+from distmtl.orchestrate.report import MemoryFacts, Pace
+from distmtl.tasks.kinds import Task, build_task
+from distmtl.train.facts import TaskPlace
+from distmtl.train.forward import LossPass, SharedPass
+from distmtl.train.micro import cut, to_device
+from distmtl.train.optim import build_optimizer
+from distmtl.train.specs import AdamWSpec
+
+_STEPS = 5
+_LIMIT_S = 3.0
+"""A rehearsal ends after this many steps, or this long."""
+
+_FOREIGN = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
+
+
+def rehearse(prepared: Prepared) -> tuple[MemoryFacts, Pace | None, list[str]]:
+    """What the model needs, how fast it is here, and warnings about it.
+
+    Raises:
+        ConfigError: The model cannot be built from the run file.
+    """
+    config = prepared.config
+    tasks = {name: build_task(name, spec, prepared.labels[name]) for name, spec in config.tasks.items()}
+    with torch.device("meta"):
+        model = _build(prepared, tasks)
+    memory = memory_facts(prepared, model)
+    warnings = foreign_modules(model)
+    if config.train.precision == "fp16" and not torch.cuda.is_available():
+        return memory, None, [*warnings, "train.precision fp16 needs CUDA, and there is none here."]
+    if memory.total_bytes > _memory_bytes() / 2:
+        return memory, None, [*warnings, "the model is too large to try a step on this machine."]
+    return memory, measure_pace(prepared, tasks), warnings
+
+
+def memory_facts(prepared: Prepared, model: MultiTaskModel) -> MemoryFacts:
+    """What a worker holds."""
+    config = prepared.config
+    item_bytes = 8 if config.train.precision == "fp64" else 4
+    trunk, private = (sum(p.numel() for p in part.parameters()) for part in (model.trunk, model.private))
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    share = -(-config.batch.rows // config.launch.workers)
+    batch_bytes = share * _row_bytes(prepared, item_bytes)
+    return MemoryFacts(
+        trunk_parameters=trunk,
+        private_parameters=private,
+        weights_bytes=(trunk + private) * item_bytes,
+        gradients_bytes=trained * item_bytes,
+        optimizer_bytes=trained * item_bytes * _moments(config),
+        batch_bytes=batch_bytes,
+        prefetch_bytes=min(config.batch.prefetch_bytes, batch_bytes * prepared.steps),
+    )
+
+
+def foreign_modules(model: nn.Module) -> list[str]:
+    """A warning for each module whose result depends on how rows are spread over workers."""
+    return [
+        f"module '{name}' ({type(module).__name__}) is outside the update law: "
+        "its result depends on the number of workers."
+        for name, module in model.named_modules()
+        if isinstance(module, _FOREIGN)
+    ]
+
+
+def measure_pace(prepared: Prepared, tasks: Mapping[str, Task]) -> Pace:
+    """Train a throw-away model for a few steps on the first rows of every source."""
+    config = prepared.config
+    on_gpu = config.train.device != "cpu" and torch.cuda.is_available()
+    device = torch.device("cuda" if on_gpu else "cpu")
+    floats = torch.float64 if config.train.precision == "fp64" else torch.float32
+    model = _build(prepared, tasks).to(device, floats)
+    places = tuple(
+        TaskPlace(tasks[name], spec.source, spec.target, spec.weight, countable=False)
+        for name, spec in config.tasks.items()
+    )
+    forward = LossPass(model, SharedPass(model, list(tasks)), places, config.seed, config.train.precision)
+    optimizer = build_optimizer(config.optim, model)
+    parts = tuple(to_device(part, device) for part in _share(prepared, floats))
+    present = np.array([any(part.source == place.source for part in parts) for place in places])
+    durations: list[float] = []
+    with _threads(config.launch.cpus_per_worker):
+        started = time.monotonic()
+        for step in range(1 + _STEPS):
+            begin = time.monotonic()
+            for micro in cut(parts, config.batch.micro_rows):
+                torch.autograd.backward(forward(micro, step, present).sum())
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            if on_gpu:
+                torch.cuda.synchronize()
+            durations.append(time.monotonic() - begin)
+            if step and time.monotonic() - started > _LIMIT_S:
+                break
+    measured = durations[1:]  # the first one allocates
+    step_s = statistics.median(measured)
+    rows = sum(part.rows for part in parts)
+    return Pace(step_s, len(measured), rows, device.type, step_s * prepared.steps)
+
+
+def _share(prepared: Prepared, floats: torch.dtype) -> list[SourceBatch]:
+    """As many rows of each source as a worker has of the first step, from its first block, repeated where needed."""
+    config, parts, position = prepared.config, [], 0
+    for name, quota in zip(prepared.sources, prepared.mixture.quotas(0), strict=True):
+        rows = -(-quota // config.launch.workers)
+        if not rows:
+            continue
+        split = prepared.sources[name].split(TRAIN)
+        targets = {spec.target: prepared.labels[task] for task, spec in config.tasks.items() if spec.source == name}
+        decoder = Decoder(split, prepared.groups, targets, config.sources[name].weight, floats)
+        block = decoder.decode(split.read_block(0, decoder.columns))
+        index = torch.arange(rows) % block.rows
+        parts.append(
+            SourceBatch(
+                name,
+                {group: value[index] for group, value in block.inputs.items()},
+                {column: value[index] for column, value in block.targets.items()},
+                None if block.weights is None else block.weights[index],
+                torch.arange(position, position + rows),
+            )
+        )
+        position += rows
+    return parts
+
+
+def _build(prepared: Prepared, tasks: Mapping[str, Task]) -> MultiTaskModel:
+    outputs = {name: task.outputs for name, task in tasks.items()}
+    return build_model(prepared.config.model, prepared.groups, outputs, prepared.config.seed)
+
+
+def _moments(config: RunConfig) -> int:
+    """Numbers that the optimizer keeps per parameter."""
+    if isinstance(config.optim, AdamWSpec):
+        return 2
+    return 1 if config.optim.momentum else 0
+
+
+def _row_bytes(prepared: Prepared, float_bytes: int) -> int:
+    """Bytes of a row in a batch: inputs, labels, weight and position."""
+    total = 8
+    for group in prepared.groups:
+        for column in group.columns:
+            shape, dtype = getattr(column, "shape", ()), getattr(column, "dtype", None)
+            own = np.dtype(dtype).itemsize if dtype else (8 if group.kind == "categorical" else float_bytes)
+            total += int(np.prod(shape)) * own
+    labels = max(sum(task.source == name for task in prepared.config.tasks.values()) for name in prepared.sources)
+    return total + 8 * labels + float_bytes
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,25 @@
+"""Wrapping the part of a model that every step uses in DistributedDataParallel."""
+
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from distmtl.parallel.specs import ParallelSpec
+from distmtl.parallel.world import World
+
+
+def wrap_ddp(module: nn.Module, spec: ParallelSpec, world: World) -> nn.Module:
+    """The module in DDP, or itself in a world of one.
+
+    DDP *averages* gradients over ranks; callers multiply their loss by ``world.size`` to get the sum. Every
+    parameter must take part in every synchronised backward pass, so ``find_unused_parameters`` stays off. Buffers
+    hold constants of the data and are not broadcast.
+    """
+    if world.size == 1:
+        return module
+    return DistributedDataParallel(
+        module,
+        device_ids=[world.device] if world.device.type == "cuda" else None,
+        bucket_cap_mb=spec.bucket_mb,
+        broadcast_buffers=False,
+        gradient_as_bucket_view=True,
+    )

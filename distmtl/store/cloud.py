@@ -1,0 +1,122 @@
+"""Clients of object stores, with the credentials, timeouts and retries that all of them use.
+
+Credentials come from the environment or the machine's role, as obstore finds them (``AWS_ACCESS_KEY_ID``,
+``AWS_ENDPOINT_URL``, ``GOOGLE_APPLICATION_CREDENTIALS``, ``AZURE_STORAGE_ACCOUNT_NAME`` ...). Profiles and files under
+``~/.aws`` are read by boto3, which the extra ``s3`` installs.
+"""
+
+import importlib
+import importlib.util
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from obstore.exceptions import BaseError
+from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
+
+from distmtl.errors import StoreError
+from distmtl.store.address import Address
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig, S3Config, S3CredentialProvider
+
+Client = AzureStore | GCSStore | MemoryStore | S3Store
+
+CONNECT_TIMEOUT_S = 5
+SILENCE_TIMEOUT_S = 30
+REQUEST_TIMEOUT_S = 120
+"""Of one try of one request; a try is a part of at most a few megabytes, or one block."""
+RETRIES = 8
+RETRY_TIMEOUT_S = 180
+
+_MEMORY: dict[str, MemoryStore] = {}
+
+
+def connect(address: Address) -> Client:
+    """A client of the bucket, container or memory store that an address names. Sends nothing yet.
+
+    Raises:
+        StoreError: The environment asks for what is not installed, or holds a setting that the client refuses.
+    """
+    try:
+        return _connect(address.scheme, address.root)
+    except (BaseError, OSError, ValueError) as error:
+        raise StoreError(
+            f"the store cannot be opened: {str(error).splitlines()[0]}.",
+            address.uri,
+            "Check its credentials and settings in the environment.",
+        ) from error
+
+
+def _connect(scheme: str, bucket: str) -> Client:
+    match scheme:
+        case "memory":
+            return _MEMORY.setdefault(bucket, MemoryStore())
+        case "s3":
+            return _connect_s3(bucket)
+        case "gs":
+            return GCSStore(bucket, client_options=_client_options(), retry_config=_retries())
+        case "az":
+            return AzureStore(bucket, client_options=_client_options(), retry_config=_retries())
+    raise ValueError(f"'{scheme}' is not an object store")
+
+
+def _connect_s3(bucket: str) -> S3Store:
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    plain = urlsplit(endpoint).scheme == "http"
+    config: S3Config = {}
+    if not plain and "AWS_UNSIGNED_PAYLOAD" not in os.environ:
+        # TLS protects the bytes already; hashing them once more would double the CPU time of an upload.
+        config["unsigned_payload"] = True
+    return S3Store(
+        bucket,
+        config=config,
+        client_options=_client_options(allow_http=plain),
+        retry_config=_retries(),
+        credential_provider=_profile_credentials(),
+    )
+
+
+def _profile_credentials() -> "S3CredentialProvider | None":
+    """Credentials that obstore does not find by itself: profiles and files under ``~/.aws``."""
+    profile = os.environ.get("AWS_PROFILE")
+    files = (
+        Path(os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")),
+        Path(os.environ.get("AWS_CONFIG_FILE", "~/.aws/config")),
+    )
+    if "AWS_ACCESS_KEY_ID" in os.environ or not (profile or any(file.expanduser().is_file() for file in files)):
+        return None
+    if importlib.util.find_spec("boto3") is None:
+        if profile is None:
+            return None
+        raise StoreError(
+            f"AWS_PROFILE is '{profile}', and reading profiles needs boto3.",
+            remedy="Run: pip install 'distmtl[s3]'. Or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+        )
+    session: Any = importlib.import_module("boto3").Session()
+    if session.get_credentials() is None:
+        return None
+    provider: S3CredentialProvider = importlib.import_module("obstore.auth.boto3").Boto3CredentialProvider(session)
+    return provider
+
+
+def _client_options(*, allow_http: bool = False) -> "ClientConfig":
+    options: ClientConfig = {
+        "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_S),
+        "read_timeout": timedelta(seconds=SILENCE_TIMEOUT_S),
+        "timeout": timedelta(seconds=REQUEST_TIMEOUT_S),
+    }
+    if allow_http:
+        options["allow_http"] = True
+    return options
+
+
+def _retries() -> "RetryConfig":
+    """Exponential waits, which obstore jitters, so that a thousand workers do not come back at the same instant."""
+    return {
+        "max_retries": RETRIES,
+        "retry_timeout": timedelta(seconds=RETRY_TIMEOUT_S),
+        "backoff": {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=10), "base": 2},
+    }

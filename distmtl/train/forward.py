@@ -1,0 +1,122 @@
+"""One forward pass over the rows of several sources, down to a loss sum per task."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from distmtl.data.batch import SourceBatch
+from distmtl.models.base import Features, Inputs, MultiTaskModel
+from distmtl.models.dropout import row_keys, row_subset
+from distmtl.train.facts import TaskPlace
+from distmtl.train.micro import Micro
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""Compute types of the precisions that are not their parameters' own."""
+
+_NO_ROWS = slice(0, 0)
+
+
+class SharedPass(nn.Module):
+    """The trunk and the heads that every step uses, as the one module that DDP wraps.
+
+    Heads outside it get their features from its output, so one backward pass reaches everything.
+    """
+
+    def __init__(self, model: MultiTaskModel, riding: Sequence[str]) -> None:
+        super().__init__()
+        self.trunk = model.trunk
+        self.heads = nn.ModuleDict({name: model.private[name] for name in riding})
+
+    def forward(self, inputs: Inputs, rows: Mapping[str, slice | None]) -> tuple[dict[str, Tensor], Features]:
+        """Outputs of the riding heads on their rows, and the trunk's features of all rows."""
+        features = self.trunk(inputs)
+        return {name: run_head(head, features, rows[name]) for name, head in self.heads.items()}, features
+
+
+@dataclass(frozen=True)
+class LossPass:
+    """Computes every task's loss sum over a micro-batch.
+
+    ``shared`` is a :class:`SharedPass`, wrapped for gradient reduction or not.
+    """
+
+    model: MultiTaskModel
+    shared: nn.Module
+    places: tuple[TaskPlace, ...]
+    seed: int
+    precision: str
+
+    def __call__(self, micro: Micro, step: int, present: npt.NDArray[np.bool_]) -> Tensor:
+        """Sum of row weight x loss over each task's valid labels in these rows [T], float32 or float64.
+
+        Riding heads run on every worker, without rows too, since DDP waits for their gradients.
+        """
+        rows = row_slices(micro)
+        parts = {part.source: part for part in micro}
+        with row_keys(self.seed, step, positions(micro)), self._autocast(micro):
+            riding = {place.task.name: rows.get(place.source, _NO_ROWS) for place in self.places}
+            outputs, features = self.shared(concatenate(micro), riding)
+            for place, here in zip(self.places, present, strict=True):
+                if here and place.task.name not in outputs and place.source in parts:
+                    head = self.model.private[place.task.name]
+                    outputs[place.task.name] = run_head(head, features, rows[place.source])
+        # rows without any label still lead through the trunk, since DDP waits for its gradients
+        zero = _wide((features if isinstance(features, Tensor) else features[0])[_NO_ROWS]).sum()
+        sums = [self._sum(place, outputs.get(place.task.name), parts.get(place.source)) for place in self.places]
+        return torch.stack([zero if value is None else value for value in sums])
+
+    def _sum(self, place: TaskPlace, output: Tensor | None, part: SourceBatch | None) -> Tensor | None:
+        if output is None:
+            return None
+        if part is None:
+            return _wide(output).sum()  # a riding head without rows: zero, with a graph
+        losses = place.task.losses(_wide(output), part.targets[place.column])
+        return losses.sum() if part.weights is None else (losses * part.weights).sum()
+
+    def _autocast(self, micro: Micro) -> AbstractContextManager[Any]:
+        dtype = AUTOCAST.get(self.precision)
+        return nullcontext() if dtype is None else torch.autocast(micro[0].positions.device.type, dtype)
+
+
+def _wide(value: Tensor) -> Tensor:
+    """The value in float32, or float64 if it is."""
+    return value if value.dtype == torch.float64 else value.float()
+
+
+def run_head(head: nn.Module, features: Features, rows: slice | None) -> Tensor:
+    """A head's output on some rows of the features ``[n, outputs]``; None takes all."""
+    if rows is not None:
+        features = features[rows] if isinstance(features, Tensor) else tuple(part[rows] for part in features)
+    with row_subset(rows):
+        output: Tensor = head(features)
+    return output
+
+
+def concatenate(micro: Micro) -> Inputs:
+    """Inputs of several sources with the same input groups, rows one after the other."""
+    if len(micro) == 1:
+        return dict(micro[0].inputs)
+    return {name: torch.cat([part.inputs[name] for part in micro]) for name in micro[0].inputs}
+
+
+def positions(micro: Micro) -> Tensor:
+    """The rows' places in the global step [N], in the order of :func:`concatenate`."""
+    return micro[0].positions if len(micro) == 1 else torch.cat([part.positions for part in micro])
+
+
+def row_slices(micro: Micro) -> dict[str, slice | None]:
+    """Where each source's rows are in :func:`concatenate`'s output."""
+    if len(micro) == 1:
+        return {micro[0].source: None}
+    slices: dict[str, slice | None] = {}
+    start = 0
+    for part in micro:
+        slices[part.source] = slice(start, start + part.rows)
+        start += part.rows
+    return slices

@@ -1,0 +1,153 @@
+"""The training loop, on one screen.
+
+Every decision that changes what happens next (stop, save, evaluate, end) follows from the step number or from
+values that were reduced over the workers, so all workers take it on the same step.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from distmtl.data.batch import StepBatch
+from distmtl.data.mixture import Mixture
+from distmtl.errors import NonFiniteError
+from distmtl.parallel.world import World
+from distmtl.train.facts import StepFacts, TaskPlace, exchange
+from distmtl.train.ledger import Ledger
+from distmtl.train.mixing import Mixer
+from distmtl.train.optim import set_rate
+from distmtl.train.pace import Pace
+from distmtl.train.progress import Progress
+from distmtl.train.specs import AdamWSpec, SgdSpec
+from distmtl.train.step import StepOutcome, TrainStep
+
+Stopped = Literal["done", "early_stop", "interrupted"]
+
+
+class Batches(Protocol):
+    """What the loop needs of the loader."""
+
+    def __next__(self) -> StepBatch:
+        """This worker's share of the next step."""
+        ...
+
+    def extend(self, mixture: Mixture, horizon: int | None) -> None:
+        """Take over a longer mixture log, and prepare batches up to ``horizon``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Cadence:
+    """When things happen, in steps done; None: after the last step only."""
+
+    steps: int
+    log_every: int
+    eval_every: int | None
+    save_every: int | None
+
+    def due(self, every: int | None, done: int) -> bool:
+        """Whether something that happens every so many steps is due; always after the last step."""
+        return done >= self.steps or (every is not None and done % every == 0)
+
+
+@dataclass(frozen=True)
+class LoopParts:
+    """What the loop runs on.
+
+    ``evaluate`` measures and returns whether to stop early, ``save`` commits a checkpoint and ``log`` takes a line
+    of training metrics; all three are collectives or do nothing but on rank 0.
+    """
+
+    step: TrainStep
+    batches: Batches
+    places: tuple[TaskPlace, ...]
+    mixer: Mixer
+    ledger: Ledger
+    pace: Pace
+    world: World
+    optim: AdamWSpec | SgdSpec
+    cadence: Cadence
+    stop_requested: Callable[[], bool]
+    evaluate: Callable[[Progress], bool]
+    save: Callable[[Progress], None]
+    log: Callable[[Progress, dict[str, Any]], None]
+
+
+def run_loop(parts: LoopParts, progress: Progress) -> Stopped:
+    """Train from ``progress.step`` to the end. Whatever ends it but an error, the last state is saved.
+
+    Raises:
+        NonFiniteError: A gradient became NaN or infinite; nothing of that step is saved.
+    """
+    pace = parts.pace
+    while progress.step < parts.cadence.steps:
+        with pace.spending("data"):
+            wanted = min(pace.agreed, parts.cadence.steps - progress.step)
+            batches = [next(parts.batches) for _ in range(wanted)]
+            agreement = exchange(
+                batches, parts.places, parts.world, stop=parts.stop_requested(), next_steps=pace.wish(batches)
+            )
+        pace.agreed = agreement.next_steps
+        if agreement.stop:
+            parts.save(progress)
+            return "interrupted"
+        for batch, facts in zip(batches, agreement.facts, strict=True):
+            with pace.spending("step"):
+                rate = set_rate(parts.step.optimizer, parts.optim, batch.step, parts.cadence.steps)
+                outcome = parts.step(batch, facts)
+                _refuse_non_finite(parts, outcome, batch.step)
+            progress.step += 1
+            if _after_step(parts, progress, outcome, facts, rate):
+                return "early_stop"
+    return "done"
+
+
+def _after_step(parts: LoopParts, progress: Progress, outcome: StepOutcome, facts: StepFacts, rate: float) -> bool:
+    """What is due after a step; returns whether the run stops early."""
+    cadence, done = parts.cadence, progress.step
+    parts.ledger.add(outcome, facts)
+    parts.mixer.add(outcome, facts)
+    if parts.mixer.decide(done):
+        parts.batches.extend(parts.mixer.mixture, parts.mixer.horizon(done))
+    if cadence.due(cadence.log_every, done):
+        parts.log(progress, _line(parts, progress, outcome, rate))
+    stop = False
+    with parts.pace.spending("other"):
+        if cadence.due(cadence.eval_every, done):
+            stop = parts.evaluate(progress)
+        progress.ended = "early_stop" if stop else "done" if done >= cadence.steps else None
+        if progress.ended or cadence.due(cadence.save_every, done):
+            parts.save(progress)
+    return stop
+
+
+def _line(parts: LoopParts, progress: Progress, outcome: StepOutcome, rate: float) -> dict[str, Any]:
+    loss, tasks = parts.ledger.means()
+    parts.ledger.clear()
+    return {
+        "step": progress.step,
+        "split": "train",
+        "loss": loss,
+        "tasks": tasks,
+        "mixture": parts.mixer.mixture.shares(progress.step - 1),
+        "lr": rate,
+        "grad_norm": float(outcome.norm),
+        "time": parts.pace.line(),
+    }
+
+
+def _refuse_non_finite(parts: LoopParts, outcome: StepOutcome, step: int) -> None:
+    """The gradient is the sum over all workers, so each of them sees the same norm and stops on the same step.
+
+    Reading the norm makes the host wait for the device, so on CUDA only steps that do so anyway are checked: a NaN
+    in the parameters stays, and is found before anything is saved.
+    """
+    cadence, norm = parts.cadence, outcome.norm
+    watched = norm.device.type == "cpu" or any(
+        cadence.due(every, step + 1) for every in (cadence.log_every, cadence.eval_every, cadence.save_every)
+    )
+    if not watched or outcome.skipped or bool(norm.isfinite()):
+        return
+    losses = parts.world.sum(outcome.losses.clone()).tolist()
+    named = ", ".join(f"{place.task.name} {loss:.4g}" for place, loss in zip(parts.places, losses, strict=True))
+    raise NonFiniteError(f"the gradient is not finite (mean losses: {named}).", where=f"step {step}")

@@ -1,0 +1,118 @@
+"""What of a training process goes into a checkpoint, and how it is put back."""
+
+import random
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from distmtl.checkpoint.contents import RunState
+from distmtl.data.mixture import Mixture
+from distmtl.errors import CheckpointError
+from distmtl.models.base import MultiTaskModel
+from distmtl.train.ledger import Ledger
+from distmtl.train.mixing import Mixer
+from distmtl.train.optim import load_optimizer_tensors, optimizer_tensors
+from distmtl.train.progress import Progress
+from distmtl.train.step import TrainStep
+
+MODEL = "model."
+OPTIMIZER = "optimizer."
+
+
+@dataclass(frozen=True)
+class Stateful:
+    """The parts of a training process that change while it runs."""
+
+    model: MultiTaskModel
+    step: TrainStep
+    mixer: Mixer
+    ledger: Ledger
+
+
+def collect(parts: Stateful, progress: Progress, facts: dict[str, Any]) -> RunState:
+    """Everything that the run needs to go on; a collective.
+
+    Args:
+        parts: What is saved.
+        progress: Saved too.
+        facts: Constants of the run that a reader needs: config hash, digests, input groups, labels.
+    """
+    tensors = {f"{MODEL}{name}": value.detach() for name, value in parts.model.state_dict().items()}
+    slots = optimizer_tensors(parts.step.optimizer, parts.model)
+    tensors |= {f"{OPTIMIZER}{name}": value for name, value in slots.items()}
+    values = {
+        "progress": asdict(progress),
+        "mixture": parts.mixer.mixture.to_json(),
+        "sampler": parts.mixer.state,
+        "sampler_sums": parts.mixer.sums(),
+        "balancer": parts.step.balancer_state,
+        "ledger": parts.ledger.state(),
+        "scaler": parts.step.scaler.state_dict(),
+        "facts": facts,
+    }
+    return RunState(tensors, values, _generators())
+
+
+def restore(state: RunState, parts: Stateful) -> Progress:
+    """Put a checkpoint's state back into freshly built parts; returns how far it is.
+
+    Raises:
+        CheckpointError: It is of another model.
+    """
+    load_model(state, parts.model)
+    slots = {name.removeprefix(OPTIMIZER): t for name, t in state.tensors.items() if name.startswith(OPTIMIZER)}
+    load_optimizer_tensors(parts.step.optimizer, parts.model, slots)
+    values = state.values
+    parts.mixer.mixture = Mixture.from_json(values["mixture"])
+    parts.mixer.state = values["sampler"]
+    parts.mixer.load_sums(values["sampler_sums"])
+    parts.step.balancer_state = values["balancer"]
+    parts.ledger.load(values["ledger"])
+    if values["scaler"]:
+        parts.step.scaler.load_state_dict(values["scaler"])
+    if state.rank_values:
+        _restore_generators(state.rank_values)
+    return Progress(**values["progress"])
+
+
+def load_model(state: RunState, model: MultiTaskModel) -> None:
+    """Put a checkpoint's parameters and buffers into a model.
+
+    Raises:
+        CheckpointError: The names or shapes are those of another model.
+    """
+    wanted = model.state_dict()
+    found = {name.removeprefix(MODEL): t for name, t in state.tensors.items() if name.startswith(MODEL)}
+    odd = sorted(wanted.keys() ^ found.keys()) or [name for name in wanted if wanted[name].shape != found[name].shape]
+    if odd:
+        name = odd[0]
+        there, here = found.get(name), wanted.get(name)
+        raise CheckpointError(
+            f"the checkpoint is of another model: '{name}' is {_shape(there)} there and {_shape(here)} here"
+            f" ({len(odd)} differ in all).",
+            remedy="Use the model section of the run that wrote it.",
+        )
+    model.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in found.items()})
+
+
+def _shape(tensor: torch.Tensor | None) -> str:
+    return "absent" if tensor is None else str(list(tensor.shape))
+
+
+def _generators() -> dict[str, Any]:
+    """States of the global generators, which only parts of the user's own may draw from."""
+    kind, numbers, gauss_next = random.getstate()[0], list(random.getstate()[1]), random.getstate()[2]
+    numpy_state: Any = np.random.get_state(legacy=False)  # noqa: NPY002  the one that foreign code uses
+    states = {"torch": torch.get_rng_state(), "numpy": numpy_state, "python": [kind, numbers, gauss_next]}
+    return states | ({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_initialized() else {})
+
+
+def _restore_generators(states: Any) -> None:
+    torch.set_rng_state(states["torch"])
+    np.random.set_state(states["numpy"])  # noqa: NPY002
+    kind, numbers, gauss_next = states["python"]
+    random.setstate((kind, tuple(numbers), gauss_next))
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])

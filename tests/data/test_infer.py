@@ -1,0 +1,177 @@
+"""Kinds and values of columns, from text and from typed files."""
+
+import datetime as dt
+import decimal
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from distmtl.data.infer import TypedColumn, TypingOptions, check_options, type_column
+from distmtl.data.tensors import TensorLayout, parse_layout
+from distmtl.errors import SourceError
+
+
+def typed(values: object, kind: object = None, **options: object) -> TypedColumn:
+    data = values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([pa.array(values, kind)])
+    return type_column("x", data, text=False, options=TypingOptions(**options))  # type: ignore[arg-type]
+
+
+def cells(*words: str, **options: object) -> TypedColumn:
+    data = pa.chunked_array([pa.array(words, pa.string())])
+    return type_column("x", data, text=True, options=TypingOptions(**options))  # type: ignore[arg-type]
+
+
+def plain(column: TypedColumn) -> list[object]:
+    """The values as Python objects, None for null."""
+    if column.kind == "categorical":
+        return [None if code < 0 else column.words[code] for code in column.values]
+    valid = np.ones(len(column.values), bool) if column.valid is None else column.valid
+    return [value if ok else None for value, ok in zip(column.values.tolist(), valid, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "dtype", "values"),
+    [
+        (["1", " 2 ", ""], "numeric", "int32", [1, 2, None]),
+        (["1", "-3000000000"], "numeric", "int64", [1, -3_000_000_000]),
+        (["1", "2.5", "NA"], "numeric", "float32", [1.0, 2.5, None]),
+        (["1e3", "nan", "NAN"], "numeric", "float32", [1000.0, None, None]),
+        (["1", "inf"], "numeric", "float32", [1.0, float("inf")]),
+        (["true", "False", "?"], "numeric", "int32", [1, 0, None]),
+        (["1970-01-02", "1970-01-01"], "numeric", "int32", [86400, 0]),
+        (["1970-01-01T00:00:01Z", "null"], "numeric", "int32", [1, None]),
+        (["", "NA"], "numeric", "float32", [None, None]),
+        (["a", " b", "?"], "categorical", "int32", ["a", "b", None]),
+        (["01234", "99999"], "categorical", "int32", ["01234", "99999"]),
+        (["0x1F", "2"], "categorical", "int32", ["0x1F", "2"]),
+        (["99999999999999999999", "5"], "categorical", "int32", ["99999999999999999999", "5"]),
+        (["0", "0.5", "-0.25"], "numeric", "float32", [0.0, 0.5, -0.25]),
+    ],
+)
+def test_text(words: list[str], kind: str, dtype: str, values: list[object]) -> None:
+    column = cells(*words)
+    assert (column.kind, column.values.dtype.name, plain(column)) == (kind, dtype, values)
+
+
+def test_null_words_can_be_chosen() -> None:
+    assert plain(cells("NA", "-", "x", nulls=("-",))) == ["NA", None, "x"]
+
+
+def test_overrides() -> None:
+    assert plain(cells("01", "02", categorical=("x",))) == ["01", "02"]
+    assert plain(cells("01", "2", "", numeric=("x",))) == [1, 2, None]
+    assert plain(typed([1.0, None, 2.0], categorical=("x",))) == ["1", None, "2"]
+    assert plain(typed([1.5, float("nan")], categorical=("x",))) == ["1.5", None]
+    assert plain(typed([True, False], categorical=("x",))) == ["true", "false"]
+    assert plain(typed([" 1", "2.5", "NA"], numeric=("x",))) == [1.0, 2.5, None]
+    with pytest.raises(SourceError, match="'two'"):
+        typed(["1", "two"], numeric=("x",))
+
+
+DAY = dt.datetime(2024, 2, 29, 12, 0, 0, 500_000, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "dtype", "expected"),
+    [
+        ([True, None, False], None, "int32", [1, None, 0]),
+        ([1, 2], pa.uint8(), "int32", [1, 2]),
+        ([2**31, 0], pa.uint32(), "int64", [2**31, 0]),
+        ([2**53 + 1, -(2**63)], pa.int64(), "int64", [2**53 + 1, -(2**63)]),
+        ([0.5, None], pa.float16(), "float32", [0.5, None]),
+        ([0.5, float("nan")], pa.float64(), "float32", [0.5, None]),
+        ([1e300, 1.0], pa.float64(), "float64", [1e300, 1.0]),
+        ([1.7e9 + 0.25, 1.7e9 + 0.5], pa.float64(), "float64", [1.7e9 + 0.25, 1.7e9 + 0.5]),
+        ([decimal.Decimal("1.50"), None], pa.decimal128(5, 2), "float32", [1.5, None]),
+        ([dt.date(1970, 1, 3), None], pa.date32(), "int32", [172800, None]),
+        ([DAY], pa.timestamp("us", "Europe/Berlin"), "float64", [DAY.timestamp()]),
+        ([dt.timedelta(seconds=1.5)], pa.duration("ms"), "float32", [1.5]),
+        ([dt.time(1, 0, 1)], pa.time32("s"), "int32", [3601]),
+        ([None, None], pa.null(), "float32", [None, None]),
+    ],
+)
+def test_typed_numbers(values: list[object], kind: object, dtype: str, expected: list[object]) -> None:
+    column = typed(values, kind)
+    assert (column.kind, column.values.dtype.name, plain(column)) == ("numeric", dtype, expected)
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())]
+)
+def test_typed_strings(kind: pa.DataType) -> None:
+    chunks = [pa.array([" a", None, ""]).cast(kind), pa.array(["b", " a"]).cast(kind)]
+    column = typed(pa.chunked_array(chunks))
+    assert column.kind == "categorical"
+    assert plain(column) == [" a", None, "", "b", " a"]
+
+
+def test_float32_keeps_values_apart() -> None:
+    assert typed(np.linspace(0, 1, 1000)).values.dtype == np.float32
+    assert typed(1e9 + np.linspace(0, 1, 1000)).values.dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "shape", "dtype"),
+    [
+        ([[1.0, 2.0], [3.0, 4.0]], pa.list_(pa.float64()), (2,), "float32"),
+        ([[1, 2], [3, 4]], pa.list_(pa.uint8(), 2), (2,), "uint8"),
+        ([[1, 2], [3, 4]], pa.large_list(pa.uint16()), (2,), "int32"),
+        ([[[1], [2], [3]], [[4], [5], [6]]], pa.list_(pa.list_(pa.int64())), (3, 1), "int64"),
+        ([[True], [False]], pa.list_(pa.bool_()), (1,), "bool"),
+        ([b"abcd", b"efgh"], pa.binary(4), (4,), "uint8"),
+    ],
+)
+def test_tensors(values: list[object], kind: pa.DataType, shape: tuple[int, ...], dtype: str) -> None:
+    array = pa.array(values, kind)
+    column = typed(pa.chunked_array([array.slice(0, 1), array.slice(1)]))  # sliced: offsets count
+    assert (column.kind, column.values.shape[1:], column.values.dtype.name) == ("tensor", shape, dtype)
+    expected = np.array([list(v) if isinstance(v, bytes) else v for v in values])
+    np.testing.assert_array_equal(column.values, expected)
+
+
+def test_tensor_extension_type() -> None:
+    array = pa.FixedShapeTensorArray.from_numpy_ndarray(np.arange(12, dtype=np.float32).reshape(2, 2, 3))
+    assert typed(pa.chunked_array([array])).values.shape == (2, 2, 3)
+
+
+def test_layout_of_binary_column() -> None:
+    layout = parse_layout("int16:2x1")
+    assert layout == TensorLayout("int16", (2, 1))
+    raw = np.array([[1, -2], [300, 4]], "<i2")
+    column = typed([row.tobytes() for row in raw], pa.binary(), tensors={"x": layout})
+    np.testing.assert_array_equal(column.values, raw.reshape(2, 2, 1))
+
+
+@pytest.mark.parametrize("text", ["", "uint8", "uint8:", "uint8:0", "uint8:2x", "complex64:2", "uint8:-1", "uint8:2,3"])
+def test_bad_layouts(text: str) -> None:
+    with pytest.raises(SourceError, match="tensor layout"):
+        parse_layout(text)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "message"),
+    [
+        ([{"a": 1}], pa.struct([("a", pa.int64())]), "struct"),
+        ([[("a", 1)]], pa.map_(pa.string(), pa.int64()), "map"),
+        ([b"ab", b"c"], pa.binary(), "--tensor x=uint8"),
+        ([[1], [1, 2]], pa.list_(pa.int64()), "differ in length: 1, 2"),
+        ([[], []], pa.list_(pa.int64()), "differ in length"),
+        ([[1], None], pa.list_(pa.int64()), "1 nulls"),
+        ([[1, None]], pa.list_(pa.int64()), "1 nulls"),
+        ([["a"]], pa.list_(pa.string()), "lists of string"),
+        ([2**64 - 1], pa.uint64(), "--categorical x"),
+    ],
+)
+def test_what_cannot_be_packed(values: list[object], kind: pa.DataType, message: str) -> None:
+    with pytest.raises(SourceError, match=message) as caught:
+        typed(values, kind)
+    assert "'x'" in str(caught.value)
+    assert caught.value.remedy
+
+
+def test_options_name_columns() -> None:
+    with pytest.raises(SourceError, match="Did you mean 'income'"):
+        check_options(TypingOptions(drop=("incom",)), ["age", "income"])
+    with pytest.raises(SourceError, match="both --categorical and --drop"):
+        check_options(TypingOptions(categorical=("age",), drop=("age",)), ["age"])

@@ -1,0 +1,132 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distmtl.features import FIRST_ID, MISSING_ID, UNKNOWN_ID, NumericColumn
+from distmtl.models.encoders import Categories, PiecewiseNumbers, StandardNumbers, TensorProjection, bin_edges
+from tests.models.columns import AGE, GAIN, GROUPS, JOB, LAND
+
+NOTHING = NumericColumn("nothing", float("nan"), float("nan"), float("nan"), float("nan"), 1.0, ())
+CONSTANT = NumericColumn("constant", 7.0, 0.0, 7.0, 7.0, 0.0, (7.0,) * 9)
+WILD = NumericColumn("wild", 0.0, 1e300, -1e300, 1e300, 0.0, (-1e300, -1e-320, 0.0, 1e-320, 1e38, 1e300))
+
+columns = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=300).map(
+    lambda values: NumericColumn(
+        "x",
+        float(np.mean(values)),
+        float(np.std(values)),
+        min(values),
+        max(values),
+        0.0,
+        tuple(np.quantile(values, np.linspace(0, 1, 33)).tolist()),
+    )
+)
+
+
+@given(columns, st.integers(2, 64))
+def test_edges_ascend_from_end_to_end(column: NumericColumn, bins: int) -> None:
+    edges = bin_edges(column, bins)
+    assert 2 <= len(edges) <= bins + 1
+    assert (np.diff(edges) > 0).all()
+    assert edges[0] == np.float32(column.minimum)
+    if np.float32(column.minimum) < np.float32(column.maximum):
+        assert edges[-1] == np.float32(column.maximum)
+
+
+def test_bins_go_to_where_a_heavy_tailed_column_varies() -> None:
+    quantiles = (0.0,) * 92 + tuple(np.geomspace(100.0, 99_999.0, 9).tolist())
+    edges = bin_edges(NumericColumn("gain", 1000.0, 7000.0, 0.0, 99_999.0, 0.0, quantiles), bins=16)
+    np.testing.assert_allclose(edges, [0.0, *quantiles[92:]], rtol=1e-6)
+
+
+def test_the_piecewise_encoding_is_the_papers() -> None:
+    column = NumericColumn("x", 0.0, 1.0, 0.0, 8.0, 0.0, (0.0, 2.0, 4.0, 8.0))
+    encoder = PiecewiseNumbers([column], bins=8, width=3)
+    with torch.no_grad():
+        encoder.weight.copy_(torch.eye(3))
+        encoder.bias.zero_()
+    values = torch.tensor([[-5.0], [1.0], [2.0], [5.0], [8.0], [100.0]])
+    expected = [[0, 0, 0], [0.5, 0, 0], [1, 0, 0], [1, 1, 0.25], [1, 1, 1], [1, 1, 1]]
+    assert encoder(values).tolist() == expected
+
+
+def test_columns_with_fewer_bins_are_encoded_as_if_alone() -> None:
+    both = PiecewiseNumbers([AGE, GAIN], bins=16, width=4)
+    values = torch.tensor([[30.0, 3500.0], [64.0, 0.0]])
+    for c, column in enumerate((AGE, GAIN)):
+        alone = PiecewiseNumbers([column], bins=16, width=4)
+        with torch.no_grad():
+            alone.weight.copy_(both.weight[c : c + 1, : alone.weight.shape[1]])
+            alone.bias.copy_(both.bias[c : c + 1])
+        torch.testing.assert_close(both(values)[:, 4 * c : 4 * c + 4], alone(values[:, c : c + 1]))
+
+
+def test_standard_numbers_are_standardised_within_the_range_of_the_train_split() -> None:
+    values = torch.tensor([[30.0], [90.0], [1e6], [torch.inf], [-torch.inf], [torch.nan]])
+    assert StandardNumbers([AGE])(values).flatten().tolist() == pytest.approx([-1.0, 5.0, 5.0, 5.0, -2.2, 0.0])
+
+
+@pytest.mark.parametrize("kind", ["standard", "piecewise"])
+@given(
+    values=st.lists(st.sampled_from([0.0, -1e38, 3e38, torch.inf, -torch.inf, torch.nan, 7.0, 1e-40]), max_size=6),
+    column=st.sampled_from([AGE, GAIN, NOTHING, CONSTANT, WILD]),
+)
+@settings(deadline=None)
+def test_nothing_that_a_column_holds_comes_out_as_nan(kind: str, values: list[float], column: NumericColumn) -> None:
+    encoder = StandardNumbers([column]) if kind == "standard" else PiecewiseNumbers([column], bins=8, width=4)
+    encoded = encoder(torch.tensor(values).reshape(-1, 1))
+    encoded.sum().backward()
+    assert encoded.isfinite().all()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in encoder.parameters())
+
+
+@pytest.mark.parametrize("encoder", [StandardNumbers([AGE, GAIN]), PiecewiseNumbers([AGE, GAIN], bins=4, width=2)])
+def test_what_missing_values_mean_is_learned_from_rows_that_miss_them(encoder: torch.nn.Module) -> None:
+    encoder(torch.tensor([[torch.nan, 5.0], [20.0, 1.0]])).sum().backward()
+    grads = encoder.get_parameter("missing").grad
+    assert grads is not None
+    assert (grads[0] == 1.0).all()
+    assert (grads[1] == 0.0).all()
+
+
+def test_each_category_has_an_embedding_and_small_vocabularies_narrow_ones() -> None:
+    encoder = Categories([JOB, LAND], width=16)
+    assert encoder.width == 3 + 16
+    encoded = encoder(torch.tensor([[FIRST_ID, 41], [FIRST_ID + 2, 41]]))
+    assert encoded.shape == (2, 19)
+    assert torch.equal(encoded[0, 3:], encoded[1, 3:])
+    assert not torch.equal(encoded[0, :3], encoded[1, :3])
+
+
+def test_missing_and_unknown_categories_start_neutral() -> None:
+    encoded = Categories([JOB, LAND], width=16)(torch.tensor([[MISSING_ID, UNKNOWN_ID]]))
+    assert (encoded == 0.0).all()
+
+
+def test_a_tensor_is_flattened_and_bytes_are_scaled() -> None:
+    column = GROUPS[2].columns[0]
+    encoder = TensorProjection(column, width=5)  # type: ignore[arg-type]
+    image = torch.randint(0, 256, (2, 3, 4), dtype=torch.uint8)
+    torch.testing.assert_close(encoder(image), encoder(image.float() / 255.0))
+    assert encoder(image).shape == (2, 5)
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        StandardNumbers([AGE, GAIN]),
+        PiecewiseNumbers([AGE, GAIN], 4, 2),
+        Categories([JOB], 4),
+        TensorProjection(replace(GROUPS[2].columns[0], dtype="float32"), 4),  # type: ignore[type-var,arg-type]
+    ],
+    ids=lambda encoder: type(encoder).__name__,
+)
+def test_rows_that_lack_the_group_have_all_of_it_missing(encoder: torch.nn.Module) -> None:
+    encoded = encoder(encoder.absent(3))  # type: ignore[operator]
+    assert encoded.shape == (3, encoder.width)
+    assert encoded.isfinite().all()
+    assert torch.equal(encoded[0], encoded[2])
