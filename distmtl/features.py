@@ -19,7 +19,8 @@ FIRST_ID = 2
 class NumericColumn:
     """Statistics of a numeric input over the non-null rows of the train split.
 
-    ``quantiles`` are ascending and cut the train rows into equal shares; repeated values are kept.
+    ``quantiles`` are ascending and cut the train rows into equal shares; repeated values are kept. ``values`` are the
+    distinct values, ascending, and ``counts`` the rows that have each; both are empty where there are too many to keep.
     """
 
     name: str
@@ -29,6 +30,8 @@ class NumericColumn:
     maximum: float
     null_share: float
     quantiles: tuple[float, ...]
+    values: tuple[float, ...] = ()
+    counts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from distmtl.cli.source_tables import run_file_lines, schema_table, split_table
 from distmtl.data.importers import TextOptions
 from distmtl.data.infer import NULL_TOKENS, TypingOptions
 from distmtl.data.options import PackOptions
-from distmtl.data.pack import pack
+from distmtl.data.packing import pack
 from distmtl.data.summary import summarise
 from distmtl.data.tensors import parse_layout
 from distmtl.errors import SourceError

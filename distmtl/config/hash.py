@@ -93,11 +93,11 @@ def check_resume(old: Mapping[str, Any], new: Mapping[str, Any], allow: Sequence
     notes, findings = [], []
     for key in changes(old, new):
         was, now = before.get(key), after.get(key)
-        change = f"{key} changes from {json.dumps(was)} to {json.dumps(now)}"
+        change = f"changes from {json.dumps(was)} to {json.dumps(now)}"
         if key in EXTENSIBLE and was is not None and now is not None and now > was:
-            notes.append(f"{change}; the schedule is now that of the new length.")
+            notes.append(f"{key} {change}; the schedule is now that of the new length.")
         elif any(key == allowed or key.startswith(f"{allowed}.") for allowed in allow):
-            notes.append(f"{change}, as allowed; the result is no longer that of one config.")
+            notes.append(f"{key} {change}, as allowed; the result is no longer that of one config.")
         else:
             what = f"{change}, which changes the result of the run."
             remedy = f"Restore it, give the run another name, or pass --allow-change {key}."

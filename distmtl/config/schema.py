@@ -10,7 +10,10 @@ from distmtl.config.run import RunConfig
 
 
 def run_schema() -> dict[str, Any]:
-    """JSON schema (draft 2020-12) of a run file. A file with ``base`` may leave out what its base gives."""
+    """JSON schema (draft 2020-12) of a run file.
+
+    A file with ``base`` may leave out whole sections, but an editor asks for the required keys of those it has.
+    """
     schema = RunConfig.model_json_schema(mode="validation")
     for choice in _choices(schema):
         for option in choice["oneOf"]:

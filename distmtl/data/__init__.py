@@ -12,7 +12,7 @@ _PUBLIC = {
     "PackOptions": "distmtl.data.options",
     "Source": "distmtl.data.source",
     "open_source": "distmtl.data.source",
-    "pack": "distmtl.data.pack",
+    "pack": "distmtl.data.packing",
     "verify": "distmtl.data.source",
 }
 

@@ -7,6 +7,7 @@ over all files at once.
 import csv
 import glob
 import io
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from distmtl.errors import SourceError
 _COMPRESSION = (".gz", ".bz2", ".zst")
 _DELIMITERS = ",;\t|"
 _PANDAS_INDEX = "__index_level_"
+_NUMBER = re.compile(r"^[+-]?\d+(\.\d*)?$")
 
 
 @dataclass(frozen=True)
@@ -160,10 +162,15 @@ def _read_text(path: str, options: TextOptions) -> RawFile:
     )
     names = [name.strip() for name in table.column_names]
     table = table.rename_columns(names)
-    if not names or names[0] or len(names) == 1:
-        return RawFile(path, table, text=True)
-    # DataFrame.to_csv writes its index as a first column without a name.
-    return RawFile(path, table.remove_column(0), text=True, notes=("the first column has no name and was left out",))
+    notes = []
+    number = next((name for name in names if _NUMBER.match(name)), None)
+    if number is not None and options.header is None:
+        notes.append(f"a column is named '{number}'; if the first line is a row, give the names with --header")
+    if len(names) > 1 and not names[0]:
+        # DataFrame.to_csv writes its index as a first column without a name.
+        table = table.remove_column(0)
+        notes.append("the first column has no name and was left out")
+    return RawFile(path, table, text=True, notes=tuple(notes))
 
 
 def _first_row(path: str, options: TextOptions) -> tuple[str, list[str]]:

@@ -6,7 +6,7 @@ from math import sqrt
 import numpy as np
 import numpy.typing as npt
 
-from distmtl.data.manifest import QUANTILES, NumericStatistics
+from distmtl.data.manifest import QUANTILES, VALUES_LIMIT, NumericStatistics
 from distmtl.features import CategoricalColumn, NumericColumn
 
 _Floats = npt.NDArray[np.float64]
@@ -29,6 +29,7 @@ def merge_numeric(name: str, parts: Sequence[tuple[int, NumericStatistics]]) -> 
         return NumericColumn(name, 0.0, 0.0, 0.0, 0.0, 1.0, (0.0,) * QUANTILES)
     means = [s.mean or 0.0 for _, s in filled]
     shares = [count / values for count, _ in filled]
+    counts = _merged_counts([s for _, s in filled])
     mean = means[0] if len(filled) == 1 else sum(share * m for share, m in zip(shares, means, strict=True))
     return NumericColumn(
         name=name,
@@ -38,6 +39,8 @@ def merge_numeric(name: str, parts: Sequence[tuple[int, NumericStatistics]]) -> 
         maximum=float(max(s.quantiles[-1] for _, s in filled)),
         null_share=sum(s.nulls for _, s in parts) / rows,
         quantiles=_merged_quantiles([np.array(s.quantiles, np.float64) for _, s in filled], shares),
+        values=tuple(counts),
+        counts=tuple(counts.values()),
     )
 
 
@@ -64,6 +67,17 @@ def _merged_std(stds: Sequence[float], means: Sequence[float], mean: float, shar
     unit = max(*map(abs, stds), *map(abs, offsets)) or 1.0
     parts = zip(shares, stds, offsets, strict=True)
     return unit * sqrt(sum(share * ((std / unit) ** 2 + (offset / unit) ** 2) for share, std, offset in parts))
+
+
+def _merged_counts(parts: Sequence[NumericStatistics]) -> dict[float, int]:
+    """Rows by distinct value, ascending; empty where a part, or all together, have too many to keep."""
+    merged: dict[float, int] = {}
+    for part in parts:
+        if part.values is None or part.counts is None:
+            return {}
+        for value, count in zip(part.values, part.counts, strict=True):
+            merged[float(value)] = merged.get(float(value), 0) + count
+    return dict(sorted(merged.items())) if len(merged) <= VALUES_LIMIT else {}
 
 
 def _merged_quantiles(parts: Sequence[_Floats], shares: Sequence[float]) -> tuple[float, ...]:

@@ -7,11 +7,11 @@ like comes from the manifest's statistics, which stand in the model as buffers, 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from distmtl.features import FIRST_ID, MISSING_ID, CategoricalColumn, NumericColumn, TensorColumn
+from distmtl.models.bins import bin_edges
 
 _FLOAT32 = (torch.finfo(torch.float32).min, torch.finfo(torch.float32).max)
 
@@ -61,7 +61,7 @@ class PiecewiseNumbers(nn.Module):
     A missing value (NaN) has a learned embedding per column, at first 0.
 
     Args:
-        columns: The group's columns; their quantiles become the bins, see :func:`bin_edges`.
+        columns: The group's columns; how their values spread decides the bins, see :mod:`distmtl.models.bins`.
         bins: Most bins per column.
         width: Width of a column's embedding.
     """
@@ -157,25 +157,6 @@ class TensorProjection(nn.Linear):
     def absent(self, rows: int) -> Tensor:
         """The input of rows that lack the whole group."""
         return self.weight.new_zeros(rows, self.in_features)
-
-
-def bin_edges(column: NumericColumn, bins: int) -> npt.NDArray[np.float64]:
-    """Ascending edges of at least one and at most ``bins`` bins, each a float32 number ``[2 ... bins + 1]``.
-
-    Repeated quantiles are dropped *before* they are thinned out to the number of bins: of a column that is 0 in 92 % of
-    the rows, most bins then cut up the other 8 %, whose values differ by orders of magnitude.
-    """
-    points = np.array([column.minimum, *column.quantiles, column.maximum])
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is no edge
-        points = points.astype(np.float32).astype(np.float64)
-    edges = np.unique(points[np.isfinite(points)])
-    if len(edges) == 0:
-        return np.array([0.0, 1.0])
-    if len(edges) == 1:
-        return np.array([edges[0], edges[0] + 1.0])
-    if len(edges) > bins + 1:
-        edges = edges[np.linspace(0, len(edges) - 1, bins + 1).round().astype(int)]
-    return edges
 
 
 def _known(values: Tensor, lowest: Tensor, highest: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """A progress bar for terminals."""
 
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console as RichConsole
 from rich.markup import escape
@@ -41,7 +41,7 @@ class Bar:
 
     def _redraw(self, event: AnyEvent) -> None:
         losses = "  ".join(f"{task} {value:.4g}" for task, value in event["losses"].items())
-        fields = {
+        fields: dict[str, Any] = {
             "rate": f"{event['rows_per_s']:,.0f} rows/s",
             "left": f"{duration(event['eta_s'])} left" if event["eta_s"] is not None else "",
             "losses": escape(losses),

@@ -71,7 +71,7 @@ class Lines:
 
     def _print(self, line: str) -> None:
         try:
-            print(line, file=self._stream or sys.stderr, flush=True)  # noqa: T201
+            print(line, file=self._stream or sys.stderr, flush=True)
         except (OSError, ValueError):  # a closed or broken stream must not end a run
             return
 

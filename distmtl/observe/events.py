@@ -60,7 +60,7 @@ class Notice(TypedDict):
 
 
 Event = Start | Progress | Eval | Commit | Notice
-AnyEvent = Event | Mapping[str, Any]
+AnyEvent = Mapping[str, Any]
 """What consumers take: events of kinds that they do not know are passed over."""
 
 

@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-_PUBLIC = {"train": "distmtl.orchestrate.api", "evaluate": "distmtl.orchestrate.evaluate"}
+_PUBLIC = {"train": "distmtl.orchestrate.api", "evaluate": "distmtl.orchestrate.evaluation"}
 
 __all__ = ["evaluate", "train"]
 

@@ -70,7 +70,9 @@ def under_torchrun() -> bool:
 
 def _changed(launch: LaunchSpec, changes: Mapping[str, Any]) -> LaunchSpec:
     try:
-        return LaunchSpec.model_validate(launch.model_dump() | {key: new for key, new in changes.items() if new is not None})
+        return LaunchSpec.model_validate(
+            launch.model_dump() | {key: new for key, new in changes.items() if new is not None}
+        )
     except ValidationError as error:
         problem = error.errors()[0]
         raise ConfigError(f"{problem['msg']}, not {problem['input']!r}.", where=f"launch.{problem['loc'][0]}") from None

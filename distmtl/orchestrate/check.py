@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from distmtl.checkpoint.commit import find
 from distmtl.checkpoint.run import RUN_KEY, RunStore, open_run, read_record
-from distmtl.config.hash import check_resume, config_hash
+from distmtl.config.hash import changes, check_resume, config_hash
 from distmtl.config.run import RunConfig
 from distmtl.data.labels import unknown_labels
 from distmtl.data.manifest import TRAIN
@@ -172,13 +172,15 @@ def _found(run: RunStore, config: RunConfig) -> str:
     """What is there of the run, and whether it can be gone on with."""
     if run.store.size(RUN_KEY) is None:
         return ""
+    new = config.model_dump(mode="json")
     try:
-        record, checkpoints = read_record(run), find(run)
-        check_resume(record.config, config.model_dump(mode="json"))
+        old, checkpoints = read_record(run).config, find(run)
     except CheckpointError as error:
         return f"a damaged run: {error}"
-    except ConfigError as error:
-        return f"a run of another config, so 'train' refuses to go on with it: {error.what}"
+    try:
+        check_resume(old, new)
+    except ConfigError:
+        return f"a run of another config ({', '.join(changes(old, new))}), so 'train' refuses to go on with it"
     if not checkpoints:
         return "a run without a checkpoint; 'train' begins it anew"
     return f"a run of the same config; 'train' goes on from step {checkpoints[0].step}"

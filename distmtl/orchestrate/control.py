@@ -48,7 +48,7 @@ class ControlServer:
         return messages
 
     def drain(self) -> list[Message]:
-        """Everything that was sent and not yet received, when all workers have ended."""
+        """Everything that was sent and not yet received."""
         messages: list[Message] = []
         while wait([self._listener, *self._workers], 0):
             messages += self.receive(0)

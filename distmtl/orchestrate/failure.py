@@ -102,7 +102,9 @@ def on_failure(history: Sequence[Loss], max_failures: int) -> Retry | Stop:
 
 def worst(failures: Sequence[Failure]) -> Failure | None:
     """The failure to report: of the lowest rank, collateral ones left out; None if there is no other."""
-    return min((failure for failure in failures if not failure.collateral), key=lambda failure: failure.rank, default=None)
+    return min(
+        (failure for failure in failures if not failure.collateral), key=lambda failure: failure.rank, default=None
+    )
 
 
 def as_error(failure: Failure) -> DistmtlError:

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from distmtl.config.run import RunConfig
 from distmtl.train.result import RunResult
-from distmtl.train.runtime import Runtime
+
+if TYPE_CHECKING:
+    from distmtl.train.runtime import Runtime  # loads torch, which a process that starts others can do without
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,11 @@ class Job:
     base: str = ""
 
 
-Work = Callable[[Job, Runtime], RunResult]
+Work = Callable[[Job, "Runtime"], RunResult]
 """What each worker calls. It must be importable by name, because worker processes import it."""
 
 
-def run_job(job: Job, runtime: Runtime) -> RunResult:
+def run_job(job: Job, runtime: "Runtime") -> RunResult:
     """The work of real runs: training. Imported late, because it loads torch."""
     from distmtl.orchestrate.worker import run_worker
 

@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import ray
-from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
+from ray.exceptions import RayError
+from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError, WorkerGroupError
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.config import LoggingConfig
 
@@ -62,7 +63,9 @@ def run(job: Job, console: Console, work: Work = run_job) -> RunResult:
         def attempt(inbox: Inbox, stop: StopSignals) -> str:
             folder = tempfile.mkdtemp(prefix="distmtl-ray-")
             try:
-                return _attempt(Assignment(job, work, open_channel(), _credentials()), cluster, folder, inbox, stop, use_gpu=use_gpu)
+                return _attempt(
+                    Assignment(job, work, open_channel(), _credentials()), cluster, folder, inbox, stop, use_gpu=use_gpu
+                )
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -101,6 +104,7 @@ def _attempt(
             if stop.requested and not told:
                 _order(channel, "stop")
                 told = True
+                inbox.receive(ray.get(channel.take.remote()))
                 if not inbox.joined:
                     return ""
         inbox.receive(ray.get(channel.take.remote()))
@@ -123,9 +127,13 @@ def _trainer(assignment: Assignment, cluster: Cluster, folder: str, *, use_gpu: 
         run_assigned,
         train_loop_config={"assignment": ray.cloudpickle.dumps(assignment)},
         scaling_config=ScalingConfig(
-            num_workers=launch.workers, use_gpu=use_gpu, resources_per_worker={"CPU": launch.cpus_per_worker} | ({"GPU": 1} if use_gpu else {})
+            num_workers=launch.workers,
+            use_gpu=use_gpu,
+            resources_per_worker={"CPU": launch.cpus_per_worker} | ({"GPU": 1} if use_gpu else {}),
         ),
-        torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if use_gpu else "gloo", timeout_s=int(config.parallel.timeout_s)),
+        torch_config=TorchConfig(
+            backend="cpu:gloo,cuda:nccl" if use_gpu else "gloo", timeout_s=int(config.parallel.timeout_s)
+        ),
         run_config=RunConfig(
             name=f"{config.name}-{uuid.uuid4().hex[:8]}",
             storage_path=folder,
@@ -151,9 +159,17 @@ def _credentials() -> dict[str, str]:
 
 
 def _loss(error: BaseException | None, failures: Sequence[Failure]) -> str:
-    """What is known of an attempt that ended without a result and without an error that explains it."""
+    """What is known of an attempt that ended without a result and without an error that explains it.
+
+    Raises:
+        BaseException: The error, where it is none of Ray's.
+    """
+    if error is None:
+        return ""
     if not isinstance(error, WorkerGroupError):
-        return f"Ray Train ended with {type(error).__name__} ({_first_line(error)})" if error else ""
+        if not isinstance(error, TrainingFailedError | RayError):
+            raise error
+        return f"Ray Train ended with {type(error).__name__} ({_first_line(error)})"
     silent = error.worker_failures.keys() - {failure.rank for failure in failures}
     return f"worker {min(silent)} was lost ({_first_line(error.worker_failures[min(silent)])})" if silent else ""
 

@@ -55,8 +55,8 @@ def run_assigned(pickled: Mapping[str, bytes]) -> None:
     for name, value in assignment.environment.items():
         os.environ.setdefault(name, value)
     rank = ray.train.get_context().get_world_rank()
+    _deliver(assignment.channel, [Joined(rank, os.getpid())])
     outbox = Outbox(lambda messages: _deliver(assignment.channel, messages))
-    outbox.put(Joined(rank, os.getpid()))
     orders = _Orders(assignment.channel)
     try:
         world = current_world(pick_device(assignment.job.config.train.device))

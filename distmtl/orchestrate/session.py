@@ -1,6 +1,7 @@
 """A run's dealings with the outside while it trains: metrics, evaluations, checkpoints, events."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from distmtl.checkpoint.agreement import on_first
@@ -14,8 +15,9 @@ from distmtl.observe.metrics_log import MetricsLog
 from distmtl.orchestrate.assemble import Assembled, eval_sources, run_facts
 from distmtl.orchestrate.job import Job
 from distmtl.orchestrate.prepare import VALID, Prepared
+from distmtl.parallel.world import World
 from distmtl.tasks.metrics import aggregate
-from distmtl.train.evaluate import Metrics, evaluate
+from distmtl.train.evaluate import EvalSource, Metrics, evaluate
 from distmtl.train.progress import Progress, note_evaluation
 from distmtl.train.runtime import Runtime
 from distmtl.train.state import collect
@@ -74,7 +76,7 @@ class Session:
 
     def evaluate(self, progress: Progress) -> bool:
         """Measure on the valid split; returns whether to stop early."""
-        metrics = measure(self._prepared, self._assembled, self._valid, self._runtime)
+        metrics = measure(self._prepared, self._assembled, self._valid, self._world)
         scores = aggregate(metrics)
         spec = self._config.train.early_stop
         scores["loss"] = sum(
@@ -91,10 +93,7 @@ class Session:
     def save(self, progress: Progress) -> None:
         """Commit a checkpoint, then delete what retention no longer keeps."""
         state = collect(self._assembled.parts, progress, self._facts)
-        if self._metrics is not None:
-            on_first(self._world, self._metrics.flush)
-        else:
-            on_first(self._world, lambda: None)
+        on_first(self._world, self._flush)
         metrics = aggregate(progress.metrics) if progress.evaluated == progress.step else {}
         ref = save_checkpoint(self._run, self._attempt, progress.step, state, self._world, metrics)
         self.checkpoint = ref
@@ -119,19 +118,23 @@ class Session:
             }
         )
 
+    def _flush(self) -> None:
+        if self._metrics is not None:
+            self._metrics.flush()
+
     def _write(self, line: dict[str, Any]) -> None:
         if self._metrics is not None:
             self._metrics.write(line)
 
 
-def measure(prepared: Prepared, assembled: Assembled, sources: list[Any], runtime: Runtime) -> Metrics:
+def measure(prepared: Prepared, assembled: Assembled, sources: Sequence[EvalSource], world: World) -> Metrics:
     """Metrics of all tasks that have rows in these splits; a collective."""
     rows = prepared.config.batch.micro_rows or min(prepared.config.batch.rows, EVAL_ROWS)
     return evaluate(
         assembled.parts.model,
         sources,
         assembled.places,
-        runtime.world,
+        world,
         rows=rows,
         precision=prepared.config.train.precision,
     )

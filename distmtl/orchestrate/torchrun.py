@@ -90,6 +90,7 @@ def _listen(server: ControlServer, launcher: subprocess.Popen[bytes], inbox: Inb
         if stop.requested and not told:
             server.stop()
             told = True
+            inbox.receive(server.drain())
             if not inbox.joined:
                 return
         if ending is None and (inbox.failures or server.hung_up):

@@ -48,8 +48,8 @@ def main(arguments: list[str]) -> NoReturn:
     rank = int(os.environ["RANK"])
     stop = threading.Event()
     client = ControlClient(control, stop.set)
+    client.send([Joined(rank, os.getpid())])
     outbox = Outbox(client.send)
-    outbox.put(Joined(rank, os.getpid()))
     try:
         with StopSignals() as signals:
             assignment = pickle.loads(job_file.read_bytes())

@@ -118,6 +118,6 @@ def _settle_process(job: Job, world: World) -> None:
     torch.set_num_threads(job.config.launch.cpus_per_worker)
     seed = (job.config.seed + world.rank) % 2**32
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002  the one that foreign code uses
+    np.random.seed(seed)
     torch.manual_seed(seed)
     torch.backends.cudnn.benchmark = False

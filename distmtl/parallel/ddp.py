@@ -20,6 +20,6 @@ def wrap_ddp(module: nn.Module, spec: ParallelSpec, world: World) -> nn.Module:
         module,
         device_ids=[world.device] if world.device.type == "cuda" else None,
         bucket_cap_mb=spec.bucket_mb,
-        broadcast_buffers=False,
+        forward_sync_buffers=False,
         gradient_as_bucket_view=True,
     )

@@ -10,9 +10,9 @@ RESOLUTION = 2**20
 def quantise(scores: Sequence[float]) -> tuple[int, ...]:
     """Integer weights proportional to the scores, none below 1.
 
-    Each share of the whole is rounded to a multiple of ``1 / RESOLUTION`` by itself, and the whole is summed exactly, so
-    the order of the sources does not matter. A source with a smaller share than that gets weight 1: it is rare, never
-    lost.
+    Each share of the whole is rounded to a multiple of ``1 / RESOLUTION`` by itself, and the whole is summed exactly,
+    so the order of the sources does not matter. A source with a smaller share than that gets weight 1: it is rare,
+    never lost.
 
     Args:
         scores: Finite numbers, at least 0 and not all 0, one per source.

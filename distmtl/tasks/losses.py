@@ -144,5 +144,4 @@ def _weighed(loss: LabelledLoss, imbalance: Imbalance, label: LabelInfo) -> Labe
             f"'imbalance: {imbalance}' needs class counts, and column '{label.column}' has none.",
             remedy="Use it for a target with classes, or 'imbalance: none'.",
         )
-    # a binary target that is constant in the train split has one class there and may have another in the others
-    return partial(weighed, balanced_weights((*label.class_counts, 0)), loss)
+    return partial(weighed, balanced_weights(label.class_counts), loss)

@@ -107,9 +107,9 @@ def test_a_run_may_not_be_made_shorter_nor_another() -> None:
     with pytest.raises(ConfigError) as caught:
         check_resume(plain(), plain(train__steps=50, seed=3))
     assert str(caught.value).splitlines() == [
-        "seed: seed changes from 0 to 3, which changes the result of the run. "
+        "seed: changes from 0 to 3, which changes the result of the run. "
         "Restore it, give the run another name, or pass --allow-change seed.",
-        "train.steps: train.steps changes from 100 to 50, which changes the result of the run. "
+        "train.steps: changes from 100 to 50, which changes the result of the run. "
         "Restore it, give the run another name, or pass --allow-change train.steps.",
     ]
 

@@ -48,6 +48,12 @@ def test_header_can_be_given(tmp_path: Path) -> None:
     assert read(write(tmp_path, "1,a\n2,b\n"), header=("x", "y")) == {"x": ["1", "2"], "y": ["a", "b"]}
 
 
+def test_a_header_that_looks_like_a_row_is_noted(tmp_path: Path) -> None:
+    path = write(tmp_path, "39,a\n2,b\n")
+    assert "--header" in read_file(path, TextOptions()).notes[0]
+    assert read_file(path, TextOptions(header=("x", "y"))).notes == ()
+
+
 def test_encoding_can_be_given(tmp_path: Path) -> None:
     path = write(tmp_path, "x,y\n1,café\n".encode("latin-1"))
     with pytest.raises(SourceError, match="--encoding latin-1"):

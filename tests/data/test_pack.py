@@ -2,6 +2,8 @@
 
 import datetime as dt
 import math
+import subprocess
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +21,7 @@ from hypothesis import strategies as st
 from distmtl.data.infer import TypingOptions
 from distmtl.data.manifest import Column
 from distmtl.data.options import PackOptions
-from distmtl.data.pack import pack
+from distmtl.data.packing import pack
 from distmtl.data.shards import choose_block_rows
 from distmtl.data.source import Source, open_source, verify
 from distmtl.data.splits import rows_by_fraction, splits_of_names
@@ -358,3 +360,16 @@ def test_memory_store(table: str) -> None:
     uri = "memory://test-pack/source"
     manifest = pack([table], uri, PackOptions(overwrite=True))
     assert open_source(uri, manifest.digest).manifest == manifest
+
+
+def test_packing_and_describing_load_no_torch() -> None:
+    modules = "pack, source, describe, labels, summary"
+    code = f"import sys; from distmtl.data import {modules}; assert not {{'torch', 'ray'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_bytes_without_a_shape_are_noted(tmp_path: Path) -> None:
+    notes: list[str] = []
+    path = write(tmp_path, "a.parquet", {"image": pa.array([b"abcd"] * 9, pa.binary(4))})
+    pack([path], str(tmp_path / "out"), note=notes.append)
+    assert any("--tensor" in note for note in notes)

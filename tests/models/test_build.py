@@ -31,7 +31,8 @@ class SumTrunk(nn.Module):
         self.scale = nn.Parameter(torch.randn(width))
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        return self.pretrained(batch["dense"].nan_to_num()) * self.scale
+        projected: Tensor = self.pretrained(batch["dense"].nan_to_num())
+        return projected * self.scale
 
 
 class BiasHead(nn.Module):

@@ -11,7 +11,8 @@ from distmtl.models.dropout import KeyedDropout, name_dropouts, row_keys, row_su
 def mask(p: float, positions: Tensor, width: int, *, seed: int = 0, step: int = 0, name: str = "") -> Tensor:
     """Which features are kept ``[N, width]``, as 0.0 and 1.0."""
     with row_keys(seed, step, positions):
-        return (KeyedDropout(p, name)(torch.ones(len(positions), width, dtype=torch.float64)) > 0).double()
+        thinned: Tensor = KeyedDropout(p, name)(torch.ones(len(positions), width, dtype=torch.float64))
+    return (thinned > 0).double()
 
 
 def test_a_mask_belongs_to_the_row_wherever_it_is_computed() -> None:

@@ -16,8 +16,8 @@ if __name__ == "__main__":
         config = works.config(Path(folder), runtime, int(workers))
         result = train(config, work=getattr(works, work), console=Lines())
     except DistmtlError as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         for note in error.__notes__ if error.exit_code == 1 else []:
-            print(note, file=sys.stderr)
+            sys.stderr.write(f"{note}\n")
         sys.exit(error.exit_code)
-    print(json.dumps(result.to_json()))
+    sys.stdout.write(f"{json.dumps(result.to_json())}\n")

@@ -4,39 +4,12 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from distmtl.config import RunConfig, parse_config
-from distmtl.data.options import PackOptions
-from distmtl.data.pack import pack
 from distmtl.errors import ConfigError, InputError, SourceError
 from distmtl.orchestrate.prepare import Prepared, prepare, run_steps
-
-
-def columns(rows: int, seed: int = 0) -> dict[str, Any]:
-    random = np.random.default_rng(seed)
-    return {
-        "age": random.normal(size=rows),
-        "city": random.choice(["a", "b", "c"], rows),
-        "y": np.arange(rows) % 2,
-        "z": random.normal(size=rows),
-        "color": random.choice(["red", "green", "blue"], rows),
-        "three": np.arange(rows) % 3,
-    }
-
-
-def packed(folder: Path, name: str, train: dict[str, Any], valid: dict[str, Any] | None = None) -> str:
-    files = {"train": train} | ({} if valid is None else {"valid": valid})
-    inputs = {}
-    for split, values in files.items():
-        path = folder / f"{name}-{split}.parquet"
-        pq.write_table(pa.table(values), path)
-        inputs[split] = [str(path)]
-    pack(inputs, str(folder / name), PackOptions(block_rows=16))
-    return str(folder / name)
+from tests.orchestrate.sources import columns, config, packed
 
 
 @pytest.fixture(scope="module")
@@ -48,19 +21,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = columns(32, 5) | {"age": ["x", "y"] * 16}
     packed(folder, "words", words, words)
     return folder
-
-
-def config(folder: Path, names: tuple[str, ...] = ("big", "small"), **changed: Any) -> RunConfig:
-    values: dict[str, Any] = {
-        "name": "run",
-        "sources": {
-            name: {"uri": str(folder / name), "inputs": {"dense": ["age"], "categorical": ["city"]}} for name in names
-        },
-        "tasks": {f"y_{name}": {"source": name, "target": "y", "kind": "binary"} for name in names},
-        "batch": {"rows": 32},
-        "train": {"steps": 5},
-    }
-    return parse_config(values | changed)
 
 
 def refused(given: RunConfig, kind: type[InputError] = SourceError) -> str:

@@ -106,7 +106,7 @@ def until_stopped(job: Job, runtime: Runtime) -> RunResult:
 
 def print_and_stop(job: Job, runtime: Runtime) -> RunResult:
     """A user's own code may print."""
-    print(f"printed by worker {runtime.world.rank}")
+    print(f"printed by worker {runtime.world.rank}")  # noqa: T201
     return result(job, runtime)
 
 

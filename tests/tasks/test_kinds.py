@@ -24,7 +24,12 @@ def test_heads_are_as_wide_as_the_kind_needs() -> None:
 @pytest.mark.parametrize("kind", METRICS)
 def test_by_default_all_metrics_of_the_kind_are_reported(kind: str) -> None:
     assert build_task("t", spec(kind), LABELS[kind]).metric_names == METRICS[kind]  # type: ignore[index]
-    assert build_task("t", spec(kind, metrics=("f1",)) if kind == "binary" else spec(kind), LABELS[kind])
+
+
+def test_metrics_are_reported_in_the_order_asked_for() -> None:
+    one = build_task("t", spec("binary", metrics=("f1", "auroc")), BINARY)
+    values = one.metrics(torch.tensor([0.2, 0.9]), torch.tensor([0.0, 1.0]))
+    assert list(values.items()) == [("f1", 1.0), ("auroc", 1.0)]
 
 
 def test_labels_are_missing_where_nan_or_negative() -> None:

@@ -124,12 +124,6 @@ def test_balancing_weighs_each_row_by_its_class() -> None:
     torch.testing.assert_close(balanced.losses(output, target), plain.losses(output, target) * weights)
 
 
-def test_a_class_that_only_other_splits_have_gets_weight_one() -> None:
-    one = task("binary", BceSpec(imbalance="balanced"), class_counts=(10,), maximum=0.0)
-    output = torch.zeros(1, 1)
-    assert one.losses(output, torch.tensor([1.0])).item() == pytest.approx(torch.log(torch.tensor(2.0)).item())
-
-
 def test_balancing_needs_class_counts() -> None:
     with pytest.raises(ConfigError, match="needs class counts, and column 'y' has none"):
         task("multiclass", CrossEntropySpec(imbalance="balanced"), class_counts=None)

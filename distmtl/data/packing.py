@@ -146,6 +146,10 @@ def _notes(columns: Sequence[_StoredColumn], splits: Mapping[str, Rows], note: N
         words = len(column.vocabulary)
         if words >= max(_MANY_WORDS, train // 2):
             note(f"column '{column.name}' has {words} values in {train} train rows; leave it out with --drop?")
+        if column.origin.startswith("fixed_size_binary") and column.dtype == "uint8" and len(column.shape) == 1:
+            note(
+                f"column '{column.name}' is {column.shape[0]} bytes; if they have a shape, give --tensor NAME=uint8:AxB"
+            )
         if column.kind == "numeric" and stored.values.dtype.kind == "f" and np.isinf(stored.values).any():
             note(f"column '{column.name}' has infinite values; no run can use it")
 
