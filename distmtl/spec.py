@@ -6,11 +6,23 @@ A choice in the run file (``{kind: temperature, tau: 2.0}``) is a frozen pydanti
 
 import importlib
 import inspect
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from distmtl.errors import ConfigError
+
+Value = TypeVar("Value")
+
+
+def by_name(values: dict[str, Value]) -> dict[str, Value]:
+    """The mapping in the order of its keys."""
+    return dict(sorted(values.items()))
+
+
+Named = Annotated[dict[str, Value], AfterValidator(by_name)]
+"""A mapping by names of the user's choice. It is kept in the order of the names, so that the order in which a run file
+lists its sources, tasks and inputs decides nothing."""
 
 
 class Spec(BaseModel):

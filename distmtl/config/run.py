@@ -9,7 +9,7 @@ from distmtl.data.specs import BatchSpec, SourceSpec
 from distmtl.models.specs import HardSharingSpec, ModelSpec
 from distmtl.parallel.specs import ParallelSpec
 from distmtl.sampling.specs import ProportionalSpec, SamplingSpec
-from distmtl.spec import Spec
+from distmtl.spec import Named, Spec
 from distmtl.tasks.specs import TaskSpec
 from distmtl.train.specs import AdamWSpec, OptimSpec, TrainSpec
 
@@ -21,9 +21,9 @@ class RunConfig(Spec):
     """Names the run in its store."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Everything random follows from it."""
-    sources: dict[str, SourceSpec] = Field(min_length=1)
+    sources: Named[SourceSpec] = Field(min_length=1)
     """Packed data sets, by a name of your choice."""
-    tasks: dict[str, TaskSpec] = Field(min_length=1)
+    tasks: Named[TaskSpec] = Field(min_length=1)
     """What is predicted, by a name of your choice."""
     model: ModelSpec = HardSharingSpec()
     sampling: SamplingSpec = ProportionalSpec()

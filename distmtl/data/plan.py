@@ -15,6 +15,7 @@ Nothing depends on the number of workers: worker q of R takes a contiguous cut o
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple, Protocol, Self
 
@@ -27,6 +28,9 @@ from distmtl.data.sequence import BlockSequence, Int64
 
 _SMALL_WINDOW_ROWS = 4096
 """Passes of a one-block source smaller than this are located together; it changes no row's place."""
+
+_SMALL_ORDER_BLOCKS = 4096
+"""Block orders up to this length are kept, for permuting a few places costs as much as permuting so many."""
 
 
 class Blocks(Protocol):
@@ -257,7 +261,7 @@ class _LanePass:
         cells, inverse = np.unique(numbers, return_inverse=True)
         keys = np.array([self._window_key(number) for number in cells.tolist()], dtype=np.uint64)
         places, rows = self._sequence.find(starts + permute(offsets - starts, stops - starts, keys[inverse]))
-        return permute(places, self._blocks, self._key), rows
+        return _blocks_at(places, self._blocks, self._key), rows
 
     def window(self, draw: int) -> Window:
         """The window that holds a draw of the pass."""
@@ -268,7 +272,7 @@ class _LanePass:
         edges = self._sequence.start(places)
         starts = np.maximum(start - edges, 0)
         stops = np.minimum(stop, self._sequence.start(places + 1)) - edges
-        columns = (permute(places, self._blocks, self._key), starts, stops)
+        columns = (_blocks_at(places, self._blocks, self._key), starts, stops)
         blocks = tuple(BlockRange(*row) for row in zip(*(column.tolist() for column in columns), strict=True))
         layout, lanes = self._plan.layouts[self._source], self._plan.lanes_of(self._source)
         lane_rows = self._stop - self._start
@@ -292,6 +296,18 @@ class _LanePass:
 
     def _window_key(self, number: int) -> int:
         return self._plan.window_key(self._source, self._lane, self._pass, number)
+
+
+def _blocks_at(places: Int64, blocks: int, order_key: int) -> Int64:
+    """The blocks at some places of a pass ``[N]``."""
+    if blocks > _SMALL_ORDER_BLOCKS:
+        return permute(places, blocks, order_key)
+    return _block_order(blocks, order_key)[places]
+
+
+@lru_cache(maxsize=64)
+def _block_order(blocks: int, order_key: int) -> Int64:
+    return permute(np.arange(blocks), blocks, order_key)
 
 
 def _draws_before(draw: int, lane: int, lanes: int) -> int:

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from distmtl.spec import Spec
+from distmtl.spec import Named, Spec
 
 
 class SourceSpec(Spec):
@@ -10,7 +10,7 @@ class SourceSpec(Spec):
 
     uri: str
     """Where 'distmtl pack' put it. A relative path is relative to the file that names it."""
-    inputs: dict[str, str | list[str]] = Field(min_length=1)
+    inputs: Named[str | list[str]] = Field(min_length=1)
     """Input groups: a name and its column or columns; the columns of a group are of one kind."""
     weight: str | None = None
     """A numeric column that weighs the rows in every loss of this source."""

@@ -41,7 +41,7 @@ def train(
         allow_change: Keys of the run file that may differ from the run that is resumed.
         runtime: Instead of ``launch.runtime``.
         workers: Instead of ``launch.workers``.
-        base: Folder of the run file; relative source URIs are relative to it.
+        base: Folder of the run file; modules of the user's own are looked for there.
         console: Where progress is shown; nowhere by default.
         work: What each worker calls.
 

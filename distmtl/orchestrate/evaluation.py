@@ -14,6 +14,7 @@ from distmtl.errors import CheckpointError, SourceError
 from distmtl.orchestrate.assemble import assemble, eval_sources
 from distmtl.orchestrate.prepare import prepare
 from distmtl.orchestrate.session import measure
+from distmtl.orchestrate.user_code import make_importable
 from distmtl.parallel.process_group import pick_device
 from distmtl.parallel.world import Solo
 from distmtl.train.result import RunResult
@@ -33,6 +34,7 @@ def evaluate(run_uri: str, *, split: str = "test", step: int | Literal["best", "
         SourceError: A source is gone, or none has the split.
     """
     began = time.monotonic()
+    make_importable()
     run = open_run_uri(run_uri)
     config = parse_config(read_record(run).config)
     ref = choose_checkpoint(run, config, step)

@@ -20,7 +20,7 @@ class Job:
         resume: "auto" goes on from the last checkpoint if there is one, "never" begins anew, anything else is the
             URI of a checkpoint or run to go on from.
         allow_change: Keys of the run file that may differ from the run that is resumed.
-        base: Folder of the run file; relative source URIs are relative to it.
+        base: Folder of the run file; modules of the user's own are looked for there.
     """
 
     config: RunConfig

@@ -2,7 +2,6 @@
 
 import contextlib
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -144,13 +143,3 @@ def _latest_progress_only(batch: list[Message]) -> list[Message]:
 
 def _is_progress(message: Message) -> bool:
     return isinstance(message, Emitted) and message.event.get("kind") == "progress"
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float, poll_s: float = 0.05) -> bool:
-    """Poll until a condition holds; returns whether it did within the time."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(poll_s)
-    return True

@@ -47,8 +47,9 @@ def connect(workers: int, cpus_per_worker: int) -> Iterator[Cluster]:
     What this block started or connected, it shuts down or disconnects.
     """
     local = not joins_cluster()
-    for name, value in (_SETTINGS | _LOCAL_SETTINGS if local else _SETTINGS).items():
-        os.environ.setdefault(name, value)
+    settings = _SETTINGS | _LOCAL_SETTINGS if local else _SETTINGS
+    ours = {name: value for name, value in settings.items() if name not in os.environ}
+    os.environ.update(ours)  # Ray reads them when it is imported, and in the processes that it starts
     import ray
 
     connected_before = ray.is_initialized()
@@ -62,7 +63,7 @@ def connect(workers: int, cpus_per_worker: int) -> Iterator[Cluster]:
             logging_level="ERROR",
         )
     elif not connected_before:
-        ray.init(log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": _settings_in_force()})
+        ray.init(log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": ours})
     try:
         with _quiet_raylet():
             resources = ray.cluster_resources()
@@ -70,10 +71,6 @@ def connect(workers: int, cpus_per_worker: int) -> Iterator[Cluster]:
     finally:
         if not connected_before:
             ray.shutdown()
-
-
-def _settings_in_force() -> dict[str, str]:
-    return {name: os.environ[name] for name in _SETTINGS}
 
 
 @contextlib.contextmanager

@@ -35,7 +35,7 @@ from distmtl.orchestrate.ray_runtime import Assignment, run_assigned
 from distmtl.orchestrate.resources import wants_gpus
 from distmtl.orchestrate.signals import StopSignals
 from distmtl.orchestrate.supervise import supervise
-from distmtl.orchestrate.torchrun import worker_environment
+from distmtl.orchestrate.worker_environment import worker_environment
 from distmtl.train.result import RunResult
 
 POLL_S = 0.1
@@ -63,9 +63,8 @@ def run(job: Job, console: Console, work: Work = run_job) -> RunResult:
         def attempt(inbox: Inbox, stop: StopSignals) -> str:
             folder = tempfile.mkdtemp(prefix="distmtl-ray-")
             try:
-                return _attempt(
-                    Assignment(job, work, open_channel(), _credentials()), cluster, folder, inbox, stop, use_gpu=use_gpu
-                )
+                assignment = Assignment(job, work, open_channel(), _credentials(), "cuda" if use_gpu else "cpu")
+                return _attempt(assignment, _trainer(assignment, cluster, folder), inbox, stop)
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -92,11 +91,9 @@ class _Fit:
             self.error = error
 
 
-def _attempt(
-    assignment: Assignment, cluster: Cluster, folder: str, inbox: Inbox, stop: StopSignals, *, use_gpu: bool
-) -> str:
+def _attempt(assignment: Assignment, trainer: TorchTrainer, inbox: Inbox, stop: StopSignals) -> str:
     channel = assignment.channel
-    fit = _Fit(_trainer(assignment, cluster, folder, use_gpu=use_gpu))
+    fit = _Fit(trainer)
     told = False
     try:
         while not fit.ended(POLL_S):
@@ -120,9 +117,10 @@ def _order(channel: Any, order: Order) -> None:
     ray.get(channel.give_order.remote(order))
 
 
-def _trainer(assignment: Assignment, cluster: Cluster, folder: str, *, use_gpu: bool) -> TorchTrainer:
+def _trainer(assignment: Assignment, cluster: Cluster, folder: str) -> TorchTrainer:
     config = assignment.job.config
     launch = config.launch
+    use_gpu = assignment.device == "cuda"
     return TorchTrainer(
         run_assigned,
         train_loop_config={"assignment": ray.cloudpickle.dumps(assignment)},

@@ -31,22 +31,24 @@ class Assignment:
         work: What does it.
         channel: The line to the driver.
         environment: Variables of the driver that are set here unless this host sets them itself.
+        device: "cpu" or "cuda", the same for all workers.
     """
 
     job: Job
     work: Work
     channel: Any
     environment: Mapping[str, str]
+    device: str
 
 
 def run_assigned(pickled: Mapping[str, bytes]) -> None:
     """Do this worker's share of a job, in the process group that Ray has set up.
 
+    Errors go to the driver in full; Ray only learns that there was one, and ends the other workers.
+
     Args:
         pickled: An Assignment, under "assignment". Ray's controller passes it on and must not have to import what
             is in it.
-
-    Errors go to the driver in full; Ray only learns that there was one, and ends the other workers.
     """
     from distmtl.parallel.process_group import pick_device
     from distmtl.parallel.world import current_world
@@ -59,7 +61,7 @@ def run_assigned(pickled: Mapping[str, bytes]) -> None:
     outbox = Outbox(lambda messages: _deliver(assignment.channel, messages))
     orders = _Orders(assignment.channel)
     try:
-        world = current_world(pick_device(assignment.job.config.train.device))
+        world = current_world(pick_device(assignment.device))
         runtime = WorkerRuntime(world, "ray", orders.stop_requested, outbox.put)
         with contextlib.redirect_stdout(_Printed(outbox)):
             result = assignment.work(assignment.job, runtime)

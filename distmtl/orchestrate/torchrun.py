@@ -10,7 +10,6 @@ import os
 import pickle
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from distmtl.config.launch import LaunchSpec
 from distmtl.observe.console import Console
 from distmtl.orchestrate.control import ControlServer
 from distmtl.orchestrate.failure import exit_cause
@@ -26,6 +24,7 @@ from distmtl.orchestrate.job import Job, Work, run_job
 from distmtl.orchestrate.messages import Inbox
 from distmtl.orchestrate.signals import StopSignals
 from distmtl.orchestrate.supervise import supervise
+from distmtl.orchestrate.worker_environment import worker_environment
 from distmtl.train.result import RunResult
 
 POLL_S = 0.1
@@ -114,21 +113,3 @@ def _command(workers: int, exit_file: Path, arguments: list[str]) -> list[str]:
         "--shutdown-timeout", str(SAVE_S), "-m", "distmtl.orchestrate.torchrun_worker", *arguments,
     ]
     # fmt: on
-
-
-def worker_environment(launch: LaunchSpec, environment: dict[str, str]) -> dict[str, str]:
-    """The environment of worker processes on this machine.
-
-    They find the modules that this process finds, use as many cores as the run file grants, and talk over the
-    loopback interface, which needs no name that resolves. What the user has set is left alone, save the cores.
-    """
-    defaults = {"GLOO_SOCKET_IFNAME": loopback()} if loopback() else {}
-    paths = [path or str(Path.cwd()) for path in sys.path]
-    settings = {"OMP_NUM_THREADS": str(launch.cpus_per_worker), "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
-    return defaults | environment | settings
-
-
-def loopback() -> str:
-    """Name of the loopback interface, or nothing where it has an unusual one."""
-    names = {name for _, name in socket.if_nameindex()}
-    return next((name for name in ("lo", "lo0") if name in names), "")

@@ -19,6 +19,7 @@ from distmtl.orchestrate.job import Job
 from distmtl.orchestrate.origin import Origin, agree_record, find_origin
 from distmtl.orchestrate.prepare import Prepared, prepare
 from distmtl.orchestrate.session import Session
+from distmtl.orchestrate.user_code import make_importable
 from distmtl.parallel.world import World
 from distmtl.train.loop import Cadence, LoopParts, run_loop
 from distmtl.train.pace import Pace
@@ -39,6 +40,7 @@ def run_worker(job: Job, runtime: Runtime) -> RunResult:
     """
     began = time.monotonic()
     world = runtime.world
+    make_importable(job.base)
     _settle_process(job, world)
     run = open_run(resolve_env(job.config).store, job.config.name)
     origin = on_first(world, lambda: find_origin(run, job.resume))

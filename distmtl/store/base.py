@@ -10,7 +10,8 @@ promises, whatever stands behind it (``tests/store/laws.py`` holds them to it):
   ``claim`` settles that for bodies that name their writer.
 * What was put is listed and read by everybody from then on.
 * Errors are StoreErrors that name the URI, the key and the cause, never credentials.
-* A store can be pickled and used after a fork: it opens itself again from its URI.
+* A store can be pickled: it opens itself again from its URI. It can be used after a fork, save an object store that
+  was used before it: its network threads are gone, and it raises.
 """
 
 from collections.abc import Iterable, Sequence

@@ -32,14 +32,25 @@ RETRIES = 8
 RETRY_TIMEOUT_S = 180
 
 _MEMORY: dict[str, MemoryStore] = {}
+_NETWORK_PIDS: set[int] = set()
+"""Processes, this one or its ancestors, in which obstore's network threads run: they do not survive a fork."""
 
 
 def connect(address: Address) -> Client:
     """A client of the bucket, container or memory store that an address names. Sends nothing yet.
 
     Raises:
-        StoreError: The environment asks for what is not installed, or holds a setting that the client refuses.
+        StoreError: The environment asks for what is not installed, or holds a setting that the client refuses; or this
+            process was forked from one that already used an object store, where every request would wait for ever.
     """
+    if address.scheme != "memory":
+        if _NETWORK_PIDS - {os.getpid()}:
+            raise StoreError(
+                "this process was forked from one that had used an object store.",
+                address.uri,
+                "Start processes with 'spawn' or 'forkserver', or open the store only after the fork.",
+            )
+        _NETWORK_PIDS.add(os.getpid())
     try:
         return _connect(address.scheme, address.root)
     except (BaseError, OSError, ValueError) as error:

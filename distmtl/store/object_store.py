@@ -6,12 +6,12 @@ that aborts incomplete uploads after a few days.
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NoReturn
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
-from obstore.store import MemoryStore
 
 from distmtl.errors import KeyExistsError, KeyMissingError, StoreError
 from distmtl.store.address import Address, check_key, check_prefix, join
@@ -21,10 +21,11 @@ from distmtl.store.cloud import Client, connect
 PART_BYTES = 8 * 2**20
 PARTS_IN_FLIGHT = 8
 """A writer holds at most ``PART_BYTES * PARTS_IN_FLIGHT`` bytes; then ``write`` waits."""
+RANGES_IN_FLIGHT = 8
 
 
 class _Connection:
-    """A client of one bucket, opened on first use and again after a fork."""
+    """A client of one bucket, opened on first use and looked up again after a fork."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -59,13 +60,19 @@ class ObjectStore:
         """See ``Store``."""
         path = self._path(key)
         with self._errors("written", key):
-            obstore.put(self._connection.client(), path, data, chunk_size=PART_BYTES, max_concurrency=PARTS_IN_FLIGHT)
+            obstore.put(
+                self._connection.client(),
+                path,
+                bytes(data),  # The memory store keeps what it is given.
+                chunk_size=PART_BYTES,
+                max_concurrency=PARTS_IN_FLIGHT,
+            )
 
     def put_new(self, key: str, data: BytesLike) -> None:
         """See ``Store``. Always a single request: some stores ignore the condition on multipart uploads."""
         path = self._path(key)
         with self._errors("written", key):
-            obstore.put(self._connection.client(), path, data, mode="create", use_multipart=False)
+            obstore.put(self._connection.client(), path, bytes(data), mode="create", use_multipart=False)
 
     @contextmanager
     def writer(self, key: str) -> Iterator[Writer]:
@@ -91,29 +98,29 @@ class ObjectStore:
 
     def get_range(self, key: str, offset: int, length: int) -> memoryview:
         """See ``Store``."""
-        if length == 0:
-            return self.get_ranges(key, [(offset, length)])[0]
         path = self._path(key)
+        if length == 0:
+            return self._nothing_of(key)
         with self._errors("read", key):
             data = memoryview(obstore.get_range(self._connection.client(), path, start=offset, length=length))
-        self._check_length(key, offset, length, data)
+        if len(data) != length:
+            raise StoreError(
+                f"bytes {offset} to {offset + length} of '{key}' are asked for, but it ends at {offset + len(data)}.",
+                self.uri,
+                "The object was cut short; restore it.",
+            )
         return data
 
     def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[memoryview]:
-        """See ``Store``."""
-        path = self._path(key)
-        asked = [(offset, length) for offset, length in ranges if length]
-        if not asked:
-            if self.size(key) is None:
-                raise KeyMissingError(f"there is no '{key}'.", self.uri, "Check the URI.")
-            return [memoryview(b"") for _ in ranges]
-        with self._errors("read", key):
-            found = _fetch_ranges(self._connection.client(), path, asked)
-        views = iter([memoryview(data) for data in found])
-        result = [next(views) if length else memoryview(b"") for _, length in ranges]
-        for (offset, length), data in zip(ranges, result, strict=True):
-            self._check_length(key, offset, length, data)
-        return result
+        """See ``Store``.
+
+        One request per range. obstore's own ``get_ranges`` merges neighbours into one large request, which one
+        connection then carries, and panics where the object ends before a merged range does.
+        """
+        if len(ranges) < 2:
+            return [self.get_range(key, offset, length) for offset, length in ranges]
+        with ThreadPoolExecutor(min(len(ranges), RANGES_IN_FLIGHT)) as pool:
+            return list(pool.map(lambda asked: self.get_range(key, *asked), ranges))
 
     def size(self, key: str) -> int | None:
         """See ``Store``."""
@@ -174,13 +181,11 @@ class ObjectStore:
     def _key(self, path: str) -> str:
         return path[len(self._address.path) :].strip("/") if self._address.path else path.strip("/")
 
-    def _check_length(self, key: str, offset: int, length: int, data: memoryview) -> None:
-        if len(data) != length:
-            raise StoreError(
-                f"bytes {offset} to {offset + length} of '{key}' are asked for, but it ends at {offset + len(data)}.",
-                self.uri,
-                "The object was cut short; restore it.",
-            )
+    def _nothing_of(self, key: str) -> memoryview:
+        """An empty range: stores refuse to be asked for one."""
+        if self.size(key) is None:
+            raise KeyMissingError(f"there is no '{key}'.", self.uri, "Check the URI.")
+        return memoryview(b"")
 
     @contextmanager
     def _errors(self, action: str, key: str) -> Iterator[None]:
@@ -211,14 +216,10 @@ class _ObjectWriter:
 
     def write(self, data: BytesLike) -> None:
         """See ``Writer``."""
+        view = memoryview(data).cast("B")
         try:
-            self._write(data)
+            # obstore keeps the buffer that it is given until the part is uploaded; callers may reuse theirs at once.
+            for start in range(0, len(view), PART_BYTES):
+                self._write(bytes(view[start : start + PART_BYTES]))
         except (BaseError, OSError, ValueError) as error:
             self._fail(error)
-
-
-def _fetch_ranges(client: Client, path: str, ranges: list[tuple[int, int]]) -> Sequence[obstore.Bytes]:
-    if isinstance(client, MemoryStore):  # Its own get_ranges panics where a range starts beyond the end.
-        return [obstore.get_range(client, path, start=offset, length=length) for offset, length in ranges]
-    starts, lengths = zip(*ranges, strict=True)
-    return obstore.get_ranges(client, path, starts=starts, lengths=lengths)

@@ -17,8 +17,8 @@ def in_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_train_ends_with_a_table_and_one_json_object(trained, home: Path) -> None:
     lines = trained.stdout.splitlines()
-    assert lines[0].split() == ["task", "auroc", "f1", "accuracy", "loss"]
-    assert [line.split()[0] for line in lines[1:3]] == ["tall", "color"]
+    assert lines[0].split() == ["task", "accuracy", "auroc", "f1", "loss"]
+    assert [line.split()[0] for line in lines[1:3]] == ["color", "tall"]
     values = last_json(trained)
     assert values["run"] == f"{home}/runs/tiny"
     assert (values["step"], values["world_size"], values["stopped"]) == (6, 1, "done")

@@ -256,7 +256,7 @@ def test_line(folder: Path, old: str, new: str, line: str) -> None:
         ),
         pytest.param(
             "[sex]", "[sex, age]",
-            "run.yaml:7: sources.adult.inputs.categorical: column 'age' is an input already, in group 'dense'. "
+            "run.yaml:6: sources.adult.inputs.dense: column 'age' is an input already, in group 'categorical'. "
             "Name it once.",
             id="a column twice",
         ),

@@ -40,7 +40,7 @@ class MemorySplit:
         if index in self.broken:
             raise self.broken[index]
         numbers = np.arange(*self.starts[index : index + 2])
-        return pa.table({name: numbers for name in columns})
+        return pa.table(dict.fromkeys(columns, numbers))
 
 
 class NumberDecoder:

@@ -89,10 +89,10 @@ def test_workers_cut_one_list(data):
         assert got == expected
 
 
-@PATIENT
+@settings(deadline=None, max_examples=25)
 @given(st.data())
 def test_completed_passes_cover_each_row_once_and_nothing_repeats_in_a_pass(data):
-    plan = data.draw(plans(max_blocks=24).filter(lambda plan: sum(s.rows for s in plan.layouts) <= 3000))
+    plan = data.draw(plans(max_blocks=24).filter(lambda plan: sum(s.rows for s in plan.layouts) <= 2000))
     total = sum(layout.rows for layout in plan.layouts)
     mixture = data.draw(mixtures(plan, st.integers(max(1, total // 8), max(2, total // 2))))
     size, steps = data.draw(st.integers(1, 64)), 8

@@ -7,9 +7,7 @@ from tests.data.memory import MemorySplit, NumberDecoder
 
 
 @settings(deadline=None)
-@given(
-    st.integers(1, 1000), st.sampled_from([16, 64, 1024]), st.integers(1, 64), st.integers(1, 300), st.booleans()
-)
+@given(st.integers(1, 1000), st.sampled_from([16, 64, 1024]), st.integers(1, 64), st.integers(1, 300), st.booleans())
 def test_workers_see_every_row_once_in_row_order(rows, block_rows, size, batch_rows, appended):
     split = MemorySplit(rows, block_rows, ((0, 5),) if appended and rows > 5 else ())
     seen = []

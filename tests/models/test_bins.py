@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distmtl.features import NumericColumn
@@ -22,6 +22,7 @@ def column(rows: list[float], *, keep_values: bool) -> NumericColumn:
     )
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6) | st.integers(0, 5).map(float), min_size=1, max_size=300), st.integers(2, 64))
 def test_edges_ascend_from_end_to_end(rows: list[float], bins: int) -> None:
     for keep_values in (True, False):
@@ -33,12 +34,14 @@ def test_edges_ascend_from_end_to_end(rows: list[float], bins: int) -> None:
             assert edges[-1] == np.float32(max(rows))
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 40).map(float), min_size=2, max_size=300))
 def test_few_values_are_all_edges(rows: list[float]) -> None:
     edges = bin_edges(column([*rows, 99.0], keep_values=True), bins=64)
     assert edges.tolist() == sorted({*rows, 99.0})
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32), st.integers(2, 40))
 def test_bins_have_about_equally_many_rows(seed: int, bins: int) -> None:
     rows = np.random.default_rng(seed).lognormal(size=2000)
@@ -51,15 +54,15 @@ def test_bins_have_about_equally_many_rows(seed: int, bins: int) -> None:
 def test_a_value_with_most_rows_takes_one_bin_and_leaves_the_others() -> None:
     tail = np.geomspace(100.0, 99_999.0, 80).round().tolist()
     edges = bin_edges(column([0.0] * 920 + tail, keep_values=True), bins=41)
-    assert len(edges) == 42
-    np.testing.assert_allclose(edges[2:], tail[1::2], rtol=0.1)
+    assert len(edges) == 41
+    np.testing.assert_allclose(edges[1:], tail[1::2], rtol=0.1)
 
 
 def test_a_tail_that_only_quantiles_show_still_gets_its_bins() -> None:
     tail = np.geomspace(100.0, 99_999.0, 80).tolist()
     edges = bin_edges(column([0.0] * 920 + tail, keep_values=False), bins=16)
-    assert len(edges) == 17
-    assert edges[2] > 0.0
+    assert len(edges) == 16
+    assert edges[1] > 0.0
 
 
 def test_heavy_values_anywhere_are_edges() -> None:

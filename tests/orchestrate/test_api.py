@@ -83,8 +83,7 @@ def test_sharing_cores_is_only_said(tmp_path):
 
 
 def test_a_process_that_starts_others_loads_neither_torch_nor_ray():
-    code = (
-        "import sys, distmtl.orchestrate.api, distmtl.orchestrate.torchrun; print({'ray', 'torch'} & set(sys.modules))"
-    )
+    modules = "distmtl.orchestrate.api, distmtl.orchestrate.torchrun"
+    code = f"import sys, {modules}; print({{'ray', 'torch'}} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=drivers.HERE)
     assert ran.stdout == "set()\n"

@@ -32,8 +32,8 @@ def refused(given: RunConfig, kind: type[InputError] = SourceError) -> str:
 def test_everything_is_described(folder: Path) -> None:
     ready = prepare(config(folder))
     assert [(size.name, size.rows) for size in ready.sizes] == [("big", 96), ("small", 32)]
-    assert [group.name for group in ready.groups] == ["dense", "categorical"]
-    assert sum(ready.groups[1].columns[0].counts) == 96 + 32  # type: ignore[union-attr]
+    assert [group.name for group in ready.groups] == ["categorical", "dense"]
+    assert sum(ready.groups[0].columns[0].counts) == 96 + 32  # type: ignore[union-attr]
     assert ready.labels["y_big"].class_counts == (48, 48)
     assert ready.digests == {name: source.manifest.digest for name, source in ready.sources.items()}
     assert ready.mixture.quotas(0) == (24, 8)
@@ -140,7 +140,7 @@ def test_the_order_of_columns_is_that_of_the_first_source(folder: Path) -> None:
     values = config(folder).model_dump(mode="json")
     values["sources"]["big"]["inputs"]["dense"] = ["z", "age"]
     values["sources"]["small"]["inputs"]["dense"] = ["age", "z"]
-    assert [column.name for column in prepare(parse_config(values)).groups[0].columns] == ["z", "age"]
+    assert [column.name for column in prepare(parse_config(values)).groups[1].columns] == ["z", "age"]
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import os
 import signal
 from pathlib import Path
 
@@ -83,12 +84,13 @@ def test_what_workers_print_is_shown(ray_run, tmp_path, capfd):
     assert sorted(shown.err.splitlines()) == ["printed by worker 0", "printed by worker 1"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_after_a_checkpoint(tmp_path, number):
+# A terminal sends SIGINT to the whole process group, a scheduler SIGTERM to the process.
+@pytest.mark.parametrize(("send", "number"), [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)])
+def test_a_signal_stops_after_a_checkpoint(tmp_path, send, number):
     with drivers.driver("ray", 2, "until_stopped", tmp_path) as process:
         drivers.worker_pids(tmp_path, 2)
         started = drivers.descendants(process.pid)
-        process.send_signal(number)
+        send(process.pid, number)
         out, err = process.communicate(timeout=90)
     assert process.returncode == 3, err
     assert out == ""

@@ -73,11 +73,12 @@ def test_restarts_are_counted(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_after_a_checkpoint(tmp_path, number):
+# A terminal sends SIGINT to the whole process group, a scheduler SIGTERM to the process.
+@pytest.mark.parametrize(("send", "number"), [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)])
+def test_a_signal_stops_after_a_checkpoint(tmp_path, send, number):
     with drivers.driver("torchrun", 2, "until_stopped", tmp_path) as process:
         pids = drivers.worker_pids(tmp_path, 2)
-        process.send_signal(number)
+        send(process.pid, number)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 3
     assert out == ""

@@ -49,6 +49,15 @@ class StoreLaws:
             writer.write(data)
         assert [store.get(key) for key in ("k", "new", "w")] == [b"bytes"] * 3
 
+    def test_buffers_may_be_reused_at_once(self, store: Store) -> None:
+        buffer = bytearray(b"bytes")
+        store.put("k", buffer)
+        store.put_new("new", buffer)
+        with store.writer("w") as writer:
+            writer.write(buffer)
+            buffer[:] = b"other"
+        assert [store.get(key) for key in ("k", "new", "w")] == [b"bytes"] * 3
+
     @pytest.mark.parametrize("key", ["a b", "é", "a#1", "100%", "a=b&c", "x.y-z_0", "+", "a:b"])
     def test_unusual_keys(self, store: Store, key: str) -> None:
         store.put(f"in/{key}", key.encode())
