@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from operator import attrgetter, index, sub
 from typing import Any, Literal, Self
 
@@ -120,16 +120,21 @@ class Mixture:
 def split(units: int, weights: Sequence[int]) -> tuple[int, ...]:
     """Split the first ``units`` units by integer weights, without rounding error.
 
-    The first source gets its share rounded down, the others split what remains. Both grow by at most one when
-    ``units`` does, hence every count is monotone; count i differs from its exact share by less than ``len(weights)``.
+    The first half of the sources gets its share rounded down and the second half what remains; each splits its units
+    alike. Both grow by at most one when ``units`` does, hence every count is monotone. Each halving errs by less than
+    one unit, so a count differs from its exact share by less than ``ceil(log2(len(weights)))``, or by 0 if alone.
     """
-    counts = []
-    rest = sum(weights)
-    for weight in weights:
-        count = units * weight // rest if rest else 0
-        counts.append(count)
-        units -= count
-        rest -= weight
+    counts: list[int] = []
+    sums = (0, *accumulate(weights))
+    parts = [(units, 0, len(weights))]
+    while parts:
+        units, start, stop = parts.pop()
+        if stop - start == 1:
+            counts.append(units)
+            continue
+        middle = (start + stop) // 2
+        first = units and units * (sums[middle] - sums[start]) // (sums[stop] - sums[start])
+        parts += [(units - first, middle, stop), (first, start, middle)]
     return tuple(counts)
 
 
