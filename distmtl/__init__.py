@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "train": "distmtl.orchestrate",
     "evaluate": "distmtl.orchestrate",
-    "RunResult": "distmtl.train.result",
+    "RunResult": "distmtl.training.result",
     "RunConfig": "distmtl.config",
     "load_config": "distmtl.config",
     "open_source": "distmtl.data",

@@ -9,7 +9,7 @@ import click
 from distmtl.cli.terminal import metrics_table, near, output, print_json
 from distmtl.config import load_config
 from distmtl.observe.console import open_console
-from distmtl.train.result import RunResult
+from distmtl.training.result import RunResult
 
 
 @click.command(name="train")

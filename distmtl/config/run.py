@@ -11,7 +11,7 @@ from distmtl.parallel.specs import ParallelSpec
 from distmtl.sampling.specs import ProportionalSpec, SamplingSpec
 from distmtl.spec import Named, Spec
 from distmtl.tasks.specs import TaskSpec
-from distmtl.train.specs import AdamWSpec, OptimSpec, TrainSpec
+from distmtl.training.specs import AdamWSpec, OptimSpec, TrainSpec
 
 
 class RunConfig(Spec):

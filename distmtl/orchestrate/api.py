@@ -13,7 +13,7 @@ from distmtl.observe.console import Console, Silent
 from distmtl.observe.events import notice
 from distmtl.orchestrate.job import Job, Work, run_job
 from distmtl.orchestrate.resources import check_resources
-from distmtl.train.result import RunResult
+from distmtl.training.result import RunResult
 
 RuntimeName = Literal["ray", "torchrun", "inline"]
 

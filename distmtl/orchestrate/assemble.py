@@ -23,14 +23,14 @@ from distmtl.orchestrate.prepare import Prepared
 from distmtl.parallel.ddp import wrap_ddp
 from distmtl.parallel.world import World
 from distmtl.tasks.kinds import build_task
-from distmtl.train.evaluate import EvalSource
-from distmtl.train.facts import TaskPlace
-from distmtl.train.forward import LossPass, SharedPass
-from distmtl.train.ledger import Ledger
-from distmtl.train.mixing import Mixer
-from distmtl.train.optim import build_optimizer
-from distmtl.train.state import Stateful
-from distmtl.train.step import StepSettings, TrainStep
+from distmtl.training.evaluate import EvalSource
+from distmtl.training.facts import TaskPlace
+from distmtl.training.forward import LossPass, SharedPass
+from distmtl.training.ledger import Ledger
+from distmtl.training.mixing import Mixer
+from distmtl.training.optim import build_optimizer
+from distmtl.training.state import Stateful
+from distmtl.training.step import StepSettings, TrainStep
 
 
 @dataclass(frozen=True)
@@ -150,9 +150,7 @@ def eval_sources(prepared: Prepared, split: str) -> list[EvalSource]:
 
 def _decoder(prepared: Prepared, source: str, split: str) -> Decoder:
     config = prepared.config
-    targets = {
-        task.target: prepared.labels[name] for name, task in config.tasks.items() if task.source == source
-    }
+    targets = {task.target: prepared.labels[name] for name, task in config.tasks.items() if task.source == source}
     part = prepared.sources[source].split(split)
     return Decoder(part, prepared.groups, targets, config.sources[source].weight, float_type(config))
 

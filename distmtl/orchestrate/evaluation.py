@@ -17,8 +17,8 @@ from distmtl.orchestrate.session import measure
 from distmtl.orchestrate.user_code import make_importable
 from distmtl.parallel.process_group import pick_device
 from distmtl.parallel.world import Solo
-from distmtl.train.result import RunResult
-from distmtl.train.state import load_model
+from distmtl.training.result import RunResult
+from distmtl.training.state import load_model
 
 
 def evaluate(run_uri: str, *, split: str = "test", step: int | Literal["best", "last"] = "last") -> RunResult:

@@ -5,7 +5,7 @@ from distmtl.orchestrate.job import Job, Work, run_job
 from distmtl.orchestrate.messages import Inbox, Message
 from distmtl.orchestrate.signals import StopSignals
 from distmtl.orchestrate.worker_runtime import WorkerRuntime
-from distmtl.train.result import RunResult
+from distmtl.training.result import RunResult
 
 
 def run(job: Job, console: Console, work: Work = run_job) -> RunResult:

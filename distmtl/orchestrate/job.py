@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from distmtl.config.run import RunConfig
-from distmtl.train.result import RunResult
+from distmtl.training.result import RunResult
 
 if TYPE_CHECKING:
-    from distmtl.train.runtime import Runtime  # loads torch, which a process that starts others can do without
+    from distmtl.training.runtime import Runtime  # loads torch, which a process that starts others can do without
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from distmtl.observe.console import Console
 from distmtl.orchestrate.failure import Failure
-from distmtl.train.result import RunResult
+from distmtl.training.result import RunResult
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from distmtl.orchestrate.resources import wants_gpus
 from distmtl.orchestrate.signals import StopSignals
 from distmtl.orchestrate.supervise import supervise
 from distmtl.orchestrate.worker_environment import worker_environment
-from distmtl.train.result import RunResult
+from distmtl.training.result import RunResult
 
 POLL_S = 0.1
 ABORT_S = 5.0

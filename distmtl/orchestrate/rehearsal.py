@@ -19,11 +19,11 @@ from distmtl.models.build import build_model
 from distmtl.orchestrate.prepare import Prepared
 from distmtl.orchestrate.report import MemoryFacts, Pace
 from distmtl.tasks.kinds import Task, build_task
-from distmtl.train.facts import TaskPlace
-from distmtl.train.forward import LossPass, SharedPass
-from distmtl.train.micro import cut, to_device
-from distmtl.train.optim import build_optimizer
-from distmtl.train.specs import AdamWSpec
+from distmtl.training.facts import TaskPlace
+from distmtl.training.forward import LossPass, SharedPass
+from distmtl.training.micro import cut, to_device
+from distmtl.training.optim import build_optimizer
+from distmtl.training.specs import AdamWSpec
 
 _STEPS = 5
 _LIMIT_S = 3.0

@@ -17,10 +17,10 @@ from distmtl.orchestrate.job import Job
 from distmtl.orchestrate.prepare import VALID, Prepared
 from distmtl.parallel.world import World
 from distmtl.tasks.metrics import aggregate
-from distmtl.train.evaluate import EvalSource, Metrics, evaluate
-from distmtl.train.progress import Progress, note_evaluation
-from distmtl.train.runtime import Runtime
-from distmtl.train.state import collect
+from distmtl.training.evaluate import EvalSource, Metrics, evaluate
+from distmtl.training.progress import Progress, note_evaluation
+from distmtl.training.runtime import Runtime
+from distmtl.training.state import collect
 
 EVAL_ROWS = 4096
 """Most rows per forward pass in evaluation; the same for every world size, so that predictions are."""

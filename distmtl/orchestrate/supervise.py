@@ -10,7 +10,7 @@ from distmtl.observe.events import notice
 from distmtl.orchestrate.failure import Loss, Stop, as_error, gave_up, on_failure, worst
 from distmtl.orchestrate.messages import Inbox
 from distmtl.orchestrate.signals import StopSignals
-from distmtl.train.result import RunResult
+from distmtl.training.result import RunResult
 
 Attempt = Callable[[Inbox, StopSignals], str]
 """Starts workers and returns when they are gone, with what is known of the cause if they did not end well."""

@@ -25,7 +25,7 @@ from distmtl.orchestrate.messages import Inbox
 from distmtl.orchestrate.signals import StopSignals
 from distmtl.orchestrate.supervise import supervise
 from distmtl.orchestrate.worker_environment import worker_environment
-from distmtl.train.result import RunResult
+from distmtl.training.result import RunResult
 
 POLL_S = 0.1
 GRACE_S = 20.0

@@ -17,7 +17,7 @@ from distmtl.orchestrate.signals import StopSignals
 from distmtl.orchestrate.worker_runtime import WorkerRuntime
 from distmtl.parallel.process_group import pick_device, start_process_group, stop_process_group
 from distmtl.parallel.world import World, current_world
-from distmtl.train.result import RunResult
+from distmtl.training.result import RunResult
 
 
 def run_here(job: Job, console: Console, work: Work = run_job) -> RunResult:

@@ -21,12 +21,12 @@ from distmtl.orchestrate.prepare import Prepared, prepare
 from distmtl.orchestrate.session import Session
 from distmtl.orchestrate.user_code import make_importable
 from distmtl.parallel.world import World
-from distmtl.train.loop import Cadence, LoopParts, run_loop
-from distmtl.train.pace import Pace
-from distmtl.train.progress import Progress
-from distmtl.train.result import RunResult
-from distmtl.train.runtime import Runtime
-from distmtl.train.state import restore
+from distmtl.training.loop import Cadence, LoopParts, run_loop
+from distmtl.training.pace import Pace
+from distmtl.training.progress import Progress
+from distmtl.training.result import RunResult
+from distmtl.training.runtime import Runtime
+from distmtl.training.state import restore
 
 MOST_STEPS_PER_EXCHANGE = 16
 

@@ -10,7 +10,7 @@ from distmtl.parallel.world import World
 
 
 class WorkerRuntime:
-    """``distmtl.train.runtime.Runtime`` over two functions: one that is asked, one that is told.
+    """``distmtl.training.runtime.Runtime`` over two functions: one that is asked, one that is told.
 
     Args:
         world: The workers of this attempt.

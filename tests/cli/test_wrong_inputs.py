@@ -100,7 +100,11 @@ def test_a_missing_file(values: dict[str, Any], tmp_path: Path) -> None:
     values["sources"]["shop"]["uri"] = str(tmp_path / "nowhere")
     assert_one_line(run(tmp_path, values), 2, "sources.shop.uri", "nowhere")
     missing = subprocess.run(
-        [sys.executable, "-m", "distmtl", "train", "none.yaml"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "distmtl", "train", "none.yaml"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert_one_line(missing, 2, "none.yaml")
 
@@ -136,9 +140,7 @@ def test_a_source_that_has_changed_since_the_checkpoint(values: dict[str, Any], 
     values["tasks"] = {"y": {"source": "only", "target": "y", "kind": "binary"}}
     assert run(tmp_path, values, "--runtime", "inline").returncode == 0
     pq.write_table(table.slice(0, 150), tmp_path / "train.parquet")
-    pack(
-        {"train": [str(tmp_path / "train.parquet")]}, str(tmp_path / "packed"), PackOptions(overwrite=True)
-    )
+    pack({"train": [str(tmp_path / "train.parquet")]}, str(tmp_path / "packed"), PackOptions(overwrite=True))
     before = find(open_run_uri(str(tmp_path / "runs" / "small")))
     result = run(tmp_path, values, "--runtime", "inline", "--set", "train.steps=30")
     assert_one_line(result, 2, "sources.only.uri", "packed")
@@ -195,6 +197,8 @@ def test_ctrl_c_commits_and_ends_with_3(values: dict[str, Any], tmp_path: Path, 
     assert "Traceback" not in errors
     _assert_no_orphan(process.pid)
     (ref,) = find(open_run_uri(str(tmp_path / "runs" / "small")))
-    again = run(tmp_path, values, "--runtime", "inline", "--set", f"train.steps={ref.step + 5}", "--allow-change", "train")
+    again = run(
+        tmp_path, values, "--runtime", "inline", "--set", f"train.steps={ref.step + 5}", "--allow-change", "train"
+    )
     assert again.returncode == 0, again.stderr
     assert f"after step {ref.step + 5:,}" in again.stdout

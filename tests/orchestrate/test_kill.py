@@ -58,7 +58,9 @@ def _kill_a_worker_after(uri: str, step: int) -> None:
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(uris: dict[str, str], tmp_path: Path) -> None:
     sections: dict[str, Any] = {"train": STEPS, "checkpoint": CHECKPOINTS, "launch": {"max_failures": 0}}
     whole = {
-        workers: train(run_config(uris, tmp_path, name=f"whole-{workers}", **sections), runtime=runtime, workers=workers)
+        workers: train(
+            run_config(uris, tmp_path, name=f"whole-{workers}", **sections), runtime=runtime, workers=workers
+        )
         for workers, runtime in ((1, "inline"), (2, "torchrun"))
     }
     config = run_config(uris, tmp_path, name="killed", **sections)

@@ -4,7 +4,7 @@ import time
 from distmtl.observe.console import Silent
 from distmtl.orchestrate.control import ControlServer
 from distmtl.orchestrate.messages import Committed, Emitted, Failed, Finished, Inbox, Joined, Outbox
-from distmtl.train.result import RunResult
+from distmtl.training.result import RunResult
 
 
 def progress(step: int) -> Emitted:

@@ -12,7 +12,7 @@ from distmtl.checkpoint.commit import find
 from distmtl.checkpoint.run import open_run_uri
 from distmtl.errors import CheckpointError, ConfigError
 from distmtl.orchestrate import train
-from distmtl.train.result import RunResult
+from distmtl.training.result import RunResult
 from tests.runs import losses, run_config, tensors, write_sources
 
 

@@ -10,8 +10,8 @@ import torch
 from distmtl.config.run import RunConfig
 from distmtl.errors import NonFiniteError, SourceError
 from distmtl.orchestrate.job import Job
-from distmtl.train.result import RunResult
-from distmtl.train.runtime import Runtime
+from distmtl.training.result import RunResult
+from distmtl.training.runtime import Runtime
 
 
 def config(folder: Path, runtime: str, workers: int, **launch: object) -> RunConfig:

@@ -8,8 +8,8 @@ import torch
 from distmtl.data.mixture import Mixture
 from distmtl.parallel.world import World
 from distmtl.sampling.base import Sampler, State, Statistics
-from distmtl.train.facts import StepFacts, TaskPlace
-from distmtl.train.step import StepOutcome
+from distmtl.training.facts import StepFacts, TaskPlace
+from distmtl.training.step import StepOutcome
 
 
 class Mixer:
@@ -20,7 +20,13 @@ class Mixer:
     """
 
     def __init__(
-        self, sampler: Sampler, mixture: Mixture, state: State, places: Sequence[TaskPlace], delay_steps: int, world: World
+        self,
+        sampler: Sampler,
+        mixture: Mixture,
+        state: State,
+        places: Sequence[TaskPlace],
+        delay_steps: int,
+        world: World,
     ) -> None:
         self.mixture = mixture
         self.state = state

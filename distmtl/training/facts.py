@@ -95,9 +95,7 @@ def local_counts(batch: StepBatch, places: Sequence[TaskPlace]) -> list[float]:
     return counts
 
 
-def _fill_planned(
-    row: npt.NDArray[np.float64], quotas: Mapping[str, int], places: Sequence[TaskPlace]
-) -> None:
+def _fill_planned(row: npt.NDArray[np.float64], quotas: Mapping[str, int], places: Sequence[TaskPlace]) -> None:
     for index, place in enumerate(places):
         if place.countable:
             row[index] = quotas.get(place.source, 0)

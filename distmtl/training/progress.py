@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from distmtl.tasks.metrics import better
 from distmtl.tasks.specs import LOWER_IS_BETTER
-from distmtl.train.specs import EarlyStopSpec
+from distmtl.training.specs import EarlyStopSpec
 
 Metrics = Mapping[str, Mapping[str, float]]
 

@@ -12,10 +12,10 @@ from distmtl.balancing.base import Balancer, Needs, State, StepView, Vector
 from distmtl.balancing.build import build_balancer
 from distmtl.balancing.specs import EqualSpec, UncertaintySpec
 from distmtl.parallel.world import Solo, World
-from distmtl.train.facts import exchange
-from distmtl.train.optim import set_rate
+from distmtl.training.facts import exchange
+from distmtl.training.optim import set_rate
 from tests.processes import run_workers
-from tests.train.problems import OPTIM, Problem, build_step, global_step, places, share, train
+from tests.training.problems import OPTIM, Problem, build_step, global_step, places, share, train
 
 TASKS = ("click", "price", "topic")
 
@@ -30,7 +30,7 @@ class LossWeights:
 
     def weights(self, view: StepView, state: State) -> tuple[Vector, State]:
         losses = np.where(view.present, view.losses, 0.0)
-        return losses / losses.sum(), {"seen": state["seen"] + losses}
+        return losses / max(losses.sum(), 1e-9), {"seen": state["seen"] + losses}
 
 
 def balancers() -> dict[str, Balancer]:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distmtl.train.schedule import rate_factor
-from distmtl.train.specs import ConstantSpec, CosineSpec, LinearSpec
+from distmtl.training.schedule import rate_factor
+from distmtl.training.specs import ConstantSpec, CosineSpec, LinearSpec
 
 SPECS = (ConstantSpec, CosineSpec, LinearSpec)
 

@@ -8,8 +8,8 @@ import numpy.typing as npt
 import torch
 
 from distmtl.parallel.world import World
-from distmtl.train.facts import StepFacts
-from distmtl.train.step import StepOutcome
+from distmtl.training.facts import StepFacts
+from distmtl.training.step import StepOutcome
 
 
 class Ledger:

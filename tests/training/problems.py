@@ -16,11 +16,11 @@ from distmtl.parallel.specs import ParallelSpec
 from distmtl.parallel.world import World
 from distmtl.tasks.kinds import build_task
 from distmtl.tasks.specs import TaskSpec
-from distmtl.train.facts import TaskPlace, exchange
-from distmtl.train.forward import LossPass, SharedPass
-from distmtl.train.optim import build_optimizer, set_rate
-from distmtl.train.specs import AdamWSpec, CosineSpec
-from distmtl.train.step import StepSettings, TrainStep
+from distmtl.training.facts import TaskPlace, exchange
+from distmtl.training.forward import LossPass, SharedPass
+from distmtl.training.optim import build_optimizer, set_rate
+from distmtl.training.specs import AdamWSpec, CosineSpec
+from distmtl.training.step import StepSettings, TrainStep
 
 WIDTH = 3
 

@@ -2,7 +2,7 @@
 
 import math
 
-from distmtl.train.specs import ConstantSpec, CosineSpec, LinearSpec
+from distmtl.training.specs import ConstantSpec, CosineSpec, LinearSpec
 
 
 def rate_factor(spec: ConstantSpec | CosineSpec | LinearSpec, step: int, steps: int) -> float:

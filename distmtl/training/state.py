@@ -11,11 +11,11 @@ from distmtl.checkpoint.contents import RunState
 from distmtl.data.mixture import Mixture
 from distmtl.errors import CheckpointError
 from distmtl.models.base import MultiTaskModel
-from distmtl.train.ledger import Ledger
-from distmtl.train.mixing import Mixer
-from distmtl.train.optim import load_optimizer_tensors, optimizer_tensors
-from distmtl.train.progress import Progress
-from distmtl.train.step import TrainStep
+from distmtl.training.ledger import Ledger
+from distmtl.training.mixing import Mixer
+from distmtl.training.optim import load_optimizer_tensors, optimizer_tensors
+from distmtl.training.progress import Progress
+from distmtl.training.step import TrainStep
 
 MODEL = "model."
 OPTIMIZER = "optimizer."
@@ -104,14 +104,14 @@ def _shape(tensor: torch.Tensor | None) -> str:
 def _generators() -> dict[str, Any]:
     """States of the global generators, which only parts of the user's own may draw from."""
     kind, numbers, gauss_next = random.getstate()[0], list(random.getstate()[1]), random.getstate()[2]
-    numpy_state: Any = np.random.get_state(legacy=False)  # noqa: NPY002  the one that foreign code uses
+    numpy_state: Any = np.random.get_state(legacy=False)
     states = {"torch": torch.get_rng_state(), "numpy": numpy_state, "python": [kind, numbers, gauss_next]}
     return states | ({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_initialized() else {})
 
 
 def _restore_generators(states: Any) -> None:
     torch.set_rng_state(states["torch"])
-    np.random.set_state(states["numpy"])  # noqa: NPY002
+    np.random.set_state(states["numpy"])
     kind, numbers, gauss_next = states["python"]
     random.setstate((kind, tuple(numbers), gauss_next))
     if "cuda" in states and torch.cuda.is_available():

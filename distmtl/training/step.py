@@ -19,9 +19,9 @@ from distmtl.balancing.base import Balancer, Needs, State, StepView
 from distmtl.data.batch import StepBatch
 from distmtl.parallel.reduce import sum_gradients
 from distmtl.parallel.world import World
-from distmtl.train.facts import StepFacts
-from distmtl.train.forward import LossPass
-from distmtl.train.micro import Micro, cut, to_device
+from distmtl.training.facts import StepFacts
+from distmtl.training.forward import LossPass
+from distmtl.training.micro import Micro, cut, to_device
 
 Vector = npt.NDArray[np.float64]
 

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from distmtl.errors import CheckpointError
 from distmtl.models.base import MultiTaskModel
-from distmtl.train.schedule import rate_factor
-from distmtl.train.specs import AdamWSpec, SgdSpec
+from distmtl.training.schedule import rate_factor
+from distmtl.training.specs import AdamWSpec, SgdSpec
 
 
 def build_optimizer(spec: AdamWSpec | SgdSpec, model: MultiTaskModel) -> torch.optim.Optimizer:
@@ -52,9 +52,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dic
     }
 
 
-def load_optimizer_tensors(
-    optimizer: torch.optim.Optimizer, model: nn.Module, tensors: Mapping[str, Tensor]
-) -> None:
+def load_optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Put back what :func:`optimizer_tensors` gave.
 
     Raises:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from distmtl.data.batch import SourceBatch
 from distmtl.models.base import Features, Inputs, MultiTaskModel
 from distmtl.models.dropout import row_keys, row_subset
-from distmtl.train.facts import TaskPlace
-from distmtl.train.micro import Micro
+from distmtl.training.facts import TaskPlace
+from distmtl.training.micro import Micro
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 """Compute types of the precisions that are not their parameters' own."""

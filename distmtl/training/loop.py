@@ -12,14 +12,14 @@ from distmtl.data.batch import StepBatch
 from distmtl.data.mixture import Mixture
 from distmtl.errors import NonFiniteError
 from distmtl.parallel.world import World
-from distmtl.train.facts import StepFacts, TaskPlace, exchange
-from distmtl.train.ledger import Ledger
-from distmtl.train.mixing import Mixer
-from distmtl.train.optim import set_rate
-from distmtl.train.pace import Pace
-from distmtl.train.progress import Progress
-from distmtl.train.specs import AdamWSpec, SgdSpec
-from distmtl.train.step import StepOutcome, TrainStep
+from distmtl.training.facts import StepFacts, TaskPlace, exchange
+from distmtl.training.ledger import Ledger
+from distmtl.training.mixing import Mixer
+from distmtl.training.optim import set_rate
+from distmtl.training.pace import Pace
+from distmtl.training.progress import Progress
+from distmtl.training.specs import AdamWSpec, SgdSpec
+from distmtl.training.step import StepOutcome, TrainStep
 
 Stopped = Literal["done", "early_stop", "interrupted"]
 

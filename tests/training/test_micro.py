@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distmtl.data.batch import SourceBatch
-from distmtl.train.micro import cut
+from distmtl.training.micro import cut
 
 
 def part(name: str, rows: int, start: int = 0) -> SourceBatch:

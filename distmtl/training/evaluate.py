@@ -16,9 +16,9 @@ from distmtl.data.source import Split
 from distmtl.data.sweep import sweep
 from distmtl.models.base import MultiTaskModel
 from distmtl.parallel.world import World
-from distmtl.train.facts import TaskPlace
-from distmtl.train.forward import AUTOCAST
-from distmtl.train.micro import blank_row, to_device
+from distmtl.training.facts import TaskPlace
+from distmtl.training.forward import AUTOCAST
+from distmtl.training.micro import blank_row, to_device
 
 Metrics = dict[str, dict[str, float]]
 """Metric values by task and metric name."""
