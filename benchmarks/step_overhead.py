@@ -24,8 +24,8 @@ ADULT = Path(__file__).parent.parent / "examples" / "adult"
 WORKERS = 2
 TARGETS = {"adult": 0.85, "wide": 0.95}
 """Least rate over the bare loop's: on Adult's step of a few milliseconds, and on one of 30 ms or more."""
-HIDDEN = {"adult": [256, 128], "wide": [2048, 2048, 1024]}
-TURN_STEPS = {"adult": 100, "wide": 10}
+HIDDEN = {"adult": [256], "wide": [1024, 512]}
+TURN_STEPS = {"adult": 100, "wide": 25}
 
 
 def main() -> int:

@@ -98,6 +98,7 @@ def task_places(config: RunConfig, labels: Mapping[str, LabelInfo]) -> tuple[Tas
             spec.source,
             spec.target,
             spec.weight,
+            complete=labels[name].nulls == 0,
             countable=labels[name].nulls == 0 and config.sources[spec.source].weight is None,
         )
         for name, spec in config.tasks.items()

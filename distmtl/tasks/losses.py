@@ -21,10 +21,10 @@ LabelledLoss = Callable[[Tensor, Tensor], Tensor]
 """Loss of each row ``[N]`` from outputs ``[N, C]`` and encoded targets ``[N]`` of rows that all have a label."""
 
 
-RowLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
+RowLoss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """Loss of each row ``[N]`` from outputs ``[N, C]``, encoded targets ``[N]`` and ``valid [N]``.
 
-It is 0, and without a gradient, where there is no label."""
+It is 0, and without a gradient, where there is no label; with None for ``valid``, every row has one."""
 
 
 def build_loss(spec: LossSpec, label: LabelInfo) -> RowLoss:
@@ -53,18 +53,22 @@ def build_loss(spec: LossSpec, label: LabelInfo) -> RowLoss:
             return partial(selected, custom_loss(spec), where=spec.target)
 
 
-def masked(loss: LabelledLoss, output: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+def masked(loss: LabelledLoss, output: Tensor, target: Tensor, valid: Tensor | None) -> Tensor:
     """A loss over all rows, outputs of those without a label replaced; no data-dependent shapes."""
+    if valid is None:
+        return loss(output, target)
     zero = output.new_zeros(())
     return torch.where(valid, loss(torch.where(valid[:, None], output, zero), target), zero)
 
 
-def selected(loss: LabelledLoss, output: Tensor, target: Tensor, valid: Tensor, *, where: str) -> Tensor:
+def selected(loss: LabelledLoss, output: Tensor, target: Tensor, valid: Tensor | None, *, where: str) -> Tensor:
     """A loss that sees the labelled rows alone, for code that we do not know.
 
     Raises:
         ConfigError: It does not return one number per row.
     """
+    if valid is None:
+        valid = torch.ones_like(target, dtype=torch.bool)
     # zeros that hang on the output, so that a backward pass works where no row has a label
     losses = torch.where(valid, output.sum(dim=1), output.new_zeros(())).masked_fill(valid, 0.0)
     if not bool(valid.any()):

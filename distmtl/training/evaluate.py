@@ -18,7 +18,7 @@ from distmtl.models.base import MultiTaskModel
 from distmtl.parallel.world import World
 from distmtl.training.facts import TaskPlace
 from distmtl.training.forward import AUTOCAST
-from distmtl.training.micro import blank_row, to_device
+from distmtl.training.micro import to_device
 
 Metrics = dict[str, dict[str, float]]
 """Metric values by task and metric name."""
@@ -90,7 +90,9 @@ def _outputs(
 ) -> Iterator[tuple[SourceBatch, dict[str, Tensor]]]:
     dtype = AUTOCAST.get(precision)
     for batch in sweep(source.split, source.decoder, source.name, world.rank, world.size, rows):
-        part = to_device(batch if batch.rows else blank_row(batch), world.device)
+        if not batch.rows:
+            continue
+        part = to_device(batch, world.device)
         with torch.autocast(world.device.type, dtype or torch.bfloat16, enabled=dtype is not None):
             features = model.trunk(dict(part.inputs))
             outputs = {place.task.name: model.private[place.task.name](features) for place in places}

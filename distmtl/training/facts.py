@@ -21,14 +21,23 @@ from distmtl.tasks.kinds import Task
 
 @dataclass(frozen=True)
 class TaskPlace:
-    """A task, the source and column of its labels, and whether some of them may be missing or weighted."""
+    """A task and where its labels are.
+
+    Attributes:
+        task: The task.
+        source: The source of its labels.
+        column: Their column.
+        weight: The task's weight in the objective.
+        complete: Whether no row of the train split lacks a label.
+        countable: Whether the plan alone tells the sum of row weights of a step: no label is missing, none weighted.
+    """
 
     task: Task
     source: str
     column: str
     weight: float
-    countable: bool
-    """Whether the plan alone tells how many valid labels a step has."""
+    complete: bool = False
+    countable: bool = False
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ class LossPass:
             return None
         if part is None:
             return _wide(output).sum()  # a riding head without rows: zero, with a graph
-        losses = place.task.losses(_wide(output), part.targets[place.column])
+        losses = place.task.losses(_wide(output), part.targets[place.column], complete=place.complete)
         return losses.sum() if part.weights is None else (losses * part.weights).sum()
 
     def _autocast(self, micro: Micro) -> AbstractContextManager[Any]:

@@ -15,8 +15,8 @@ Micro = tuple[SourceBatch, ...]
 def cut(parts: Sequence[SourceBatch], micro_rows: int | None) -> list[Micro]:
     """The parts in slices of at most ``micro_rows`` rows each, over all sources together.
 
-    A worker without rows gets one micro-batch of one row without labels: it weighs nothing, and lets the worker
-    take part in the collectives of the backward pass.
+    A worker without rows gets one micro-batch of one row that weighs nothing: it lets the worker take part in the
+    collectives of the backward pass.
     """
     total = sum(part.rows for part in parts)
     if total == 0:
@@ -27,13 +27,17 @@ def cut(parts: Sequence[SourceBatch], micro_rows: int | None) -> list[Micro]:
 
 
 def blank_row(part: SourceBatch) -> SourceBatch:
-    """One row of zeros whose labels are all missing, shaped like this source's rows."""
+    """One row of zeros with weight 0, shaped like this source's rows."""
+
+    def zero(value: Tensor) -> Tensor:
+        return value.new_zeros((1, *value.shape[1:]))
+
     return replace(
         part,
-        inputs={name: value.new_zeros((1, *value.shape[1:])) for name, value in part.inputs.items()},
-        targets={name: value.new_full((1, *value.shape[1:]), _missing(value)) for name, value in part.targets.items()},
-        weights=None if part.weights is None else part.weights.new_zeros(1),
-        positions=part.positions.new_zeros(1),
+        inputs={name: zero(value) for name, value in part.inputs.items()},
+        targets={name: zero(value) for name, value in part.targets.items()},
+        weights=torch.zeros(1, device=part.positions.device),
+        positions=zero(part.positions),
     )
 
 
@@ -71,6 +75,3 @@ def _rows(part: SourceBatch, start: int, stop: int) -> SourceBatch:
         positions=part.positions[start:stop],
     )
 
-
-def _missing(target: Tensor) -> float:
-    return float("nan") if target.is_floating_point() else -1

@@ -24,13 +24,15 @@ def build_optimizer(spec: AdamWSpec | SgdSpec, model: MultiTaskModel) -> torch.o
 
 
 def _groups(spec: AdamWSpec | SgdSpec, model: MultiTaskModel) -> Iterator[dict[str, object]]:
+    """One group per rate and decay: each costs the optimizer a call in every step."""
+    members: dict[tuple[float, float], list[nn.Parameter]] = {}
     for part, rate in ((model.trunk, spec.lr), (model.private, spec.private_lr or spec.lr)):
-        parameters = [p for p in part.parameters() if p.requires_grad]
-        decayed = [p for p in parameters if p.ndim > 1 or spec.decay_norms_and_biases]
-        kept = [p for p in parameters if not (p.ndim > 1 or spec.decay_norms_and_biases)]
-        for members, decay in ((decayed, spec.weight_decay), (kept, 0.0)):
-            if members:
-                yield {"params": members, "lr": rate, "full_lr": rate, "weight_decay": decay}
+        for parameter in part.parameters():
+            if parameter.requires_grad:
+                decays = parameter.ndim > 1 or spec.decay_norms_and_biases
+                members.setdefault((rate, spec.weight_decay if decays else 0.0), []).append(parameter)
+    for (rate, decay), parameters in members.items():
+        yield {"params": parameters, "lr": rate, "full_lr": rate, "weight_decay": decay}
 
 
 def set_rate(optimizer: torch.optim.Optimizer, spec: AdamWSpec | SgdSpec, step: int, steps: int) -> float:

@@ -108,7 +108,6 @@ def places() -> tuple[TaskPlace, ...]:
             source,
             column,
             weight,
-            countable=False,
         )
         for (name, source, column, kind, info), weight in zip(specs, (1.0, 0.5, 2.0), strict=True)
     )

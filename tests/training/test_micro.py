@@ -27,11 +27,10 @@ def test_every_row_is_in_one_micro_batch(rows: list[int], micro: int | None) -> 
         assert 1 <= sum(p.rows for p in piece) <= (micro or total or 1)
 
 
-def test_a_worker_without_rows_gets_a_row_without_labels() -> None:
+def test_a_worker_without_rows_gets_a_row_that_weighs_nothing() -> None:
     ((blank, other),) = cut([part("a", 0), part("b", 0)], 4)
     assert (blank.rows, other.rows) == (1, 0)
-    assert blank.targets["y"].isnan().all()
-    assert blank.targets["c"].tolist() == [-1]
+    assert blank.targets["c"].tolist() == [0]
     assert blank.inputs["x"].shape == (1, 1)
     assert blank.weights is not None
     assert blank.weights.tolist() == [0.0]
