@@ -31,7 +31,7 @@ def describe_inputs(
         specs: What the run file says of each.
 
     Returns:
-        By source, its groups in the order of the run file.
+        By source, its groups in the order of their names.
 
     Raises:
         SourceError: A column is missing, or its values cannot be used.

@@ -232,6 +232,8 @@ class _Assembler:
 
     def _rows(self, pieces: Sequence[Piece]) -> Decoded:
         columns, orders = zip(*(piece.load() for piece in pieces), strict=True)
+        if len(pieces) > 1 and all(other is columns[0] for other in columns):
+            columns, orders = columns[:1], (torch.cat(orders),)
         return combine(columns, lambda tensors: _take_rows(tensors, orders, pin=self._pin))
 
 

@@ -20,8 +20,10 @@ from numpy.typing import ArrayLike, NDArray
 MAX_SIZE = 2**50
 """The largest n: halves of 25 bits are mixed in 32."""
 
-# With fewer than 16 rounds the permutations of 5 to 8 indices are visibly uneven; large ones would need only 8.
-_ROUNDS = 20
+# With fewer than 16 rounds the permutations of 5 to 8 indices are visibly uneven; large ones need only 8.
+_FEW = 256
+_ROUNDS_FOR_FEW = 20
+_ROUNDS = 8
 # Odd constants with well-spread bits: the golden ratio, and the multipliers of SplitMix64 and of Wellons' lowbias32.
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_64 = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
@@ -57,20 +59,38 @@ def permute(index: ArrayLike, size: ArrayLike, keys: ArrayLike) -> NDArray[np.in
     Returns:
         Permuted indices ``[N]``.
     """
-    return _walk(index, size, keys, range(_ROUNDS))
+    return _by_size(index, size, keys, inverse=False)
 
 
 def unpermute(index: ArrayLike, size: ArrayLike, keys: ArrayLike) -> NDArray[np.int64]:
     """The inverse of :func:`permute` for the same size and key."""
-    return _walk(index, size, keys, range(_ROUNDS - 1, -1, -1))
+    return _by_size(index, size, keys, inverse=True)
 
 
-def _walk(index: ArrayLike, size: ArrayLike, keys: ArrayLike, rounds: Iterable[int]) -> NDArray[np.int64]:
+def _by_size(index: ArrayLike, size: ArrayLike, keys: ArrayLike, *, inverse: bool) -> NDArray[np.int64]:
+    """Walk with as many rounds as the sizes need."""
     values = np.atleast_1d(np.asarray(index, dtype=np.int64))
     sizes = np.asarray(size, dtype=np.int64)
+    all_keys = np.asarray(keys, dtype=np.uint64)
+    few = sizes < _FEW
+    if few.all() or not few.any():
+        return _walk(values, sizes, all_keys, few=bool(few.all()), inverse=inverse)
+    moved = np.empty_like(values)
+    for group in (few, ~few):
+        where = np.flatnonzero(group)
+        own_keys = _take(all_keys, where)
+        moved[where] = _walk(values[where], sizes[where], own_keys, few=group is few, inverse=inverse)
+    return moved
+
+
+def _walk(
+    values: NDArray[np.int64], sizes: NDArray[np.int64], keys: NDArray[np.uint64], *, few: bool, inverse: bool
+) -> NDArray[np.int64]:
     if sizes.ndim == 0 and sizes == 1:
         return np.zeros_like(values)  # the network would say the same; but most small sources have one block
-    network = _Network.of(sizes, np.asarray(keys, dtype=np.uint64))
+    count = _ROUNDS_FOR_FEW if few else _ROUNDS
+    rounds = range(count - 1, -1, -1) if inverse else range(count)
+    network = _Network.of(sizes, keys, count)
     values = network.apply(values, rounds)
     outside = np.flatnonzero(values >= sizes)
     while outside.size:
@@ -89,11 +109,11 @@ class _Network:
     round_keys: NDArray[np.uint32]
 
     @classmethod
-    def of(cls, sizes: NDArray[np.int64], keys: NDArray[np.uint64]) -> "_Network":
+    def of(cls, sizes: NDArray[np.int64], keys: NDArray[np.uint64], rounds: int) -> "_Network":
         # frexp counts the bits of an integer exactly as long as a double holds it; each half has at least one bit.
         bits = np.maximum(np.frexp((sizes - 1).astype(np.float64))[1], 2).astype(np.uint64)
         high_bits = bits // np.uint64(2)
-        counters = np.arange(1, _ROUNDS + 1, dtype=np.uint64).reshape(-1, *(1,) * keys.ndim)
+        counters = np.arange(1, rounds + 1, dtype=np.uint64).reshape(-1, *(1,) * keys.ndim)
         mixed = keys + counters * _GOLDEN
         for shift, factor in zip((30, 27), _MIX_64, strict=True):
             mixed = (mixed ^ (mixed >> np.uint64(shift))) * factor

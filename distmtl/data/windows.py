@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import Any, NamedTuple, Protocol
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from distmtl.data.decode import Decoded
 from distmtl.data.plan import Blocks, Plan, Segment, Window
+from distmtl.data.resident import RESIDENT_BYTES, Table
 
 CACHE_BYTES = 64 * 2**20
 """Decoded blocks kept for the windows that share them: neighbouring lanes, and the passes of a small source."""
@@ -128,15 +130,15 @@ class OpenWindow(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Draws ``start..stop`` of an open window, counted from its first."""
+    """Draws ``start..stop`` of a window, or of a pass of a small source, counted from its first."""
 
-    open: OpenWindow
+    source_rows: "Future[WindowRows]"
     start: int
     stop: int
 
     def load(self) -> tuple[Decoded, Tensor]:
         """The window's columns, and the rows of them to take ``[stop - start]``. Waits until they are read."""
-        rows = self.open.rows.result()
+        rows = self.source_rows.result()
         return rows.columns, rows.order[self.start : self.stop]
 
 
@@ -158,6 +160,8 @@ class Windows:
         # By source and lane: a lane has one open window, or two or three about where one follows on another.
         self._open: list[dict[int, list[OpenWindow]]] = [{} for _ in sources]
         self._empty: dict[int, Decoded] = {}
+        self._tables: dict[int, Table | None] = {}
+        self._passes: dict[int, dict[int, Future[WindowRows]]] = {}
         self.opened = 0
         """How many windows were ever opened."""
 
@@ -168,12 +172,14 @@ class Windows:
             segment: Draws of a lane.
             before: Draws of the source before the segment's step: a window that ends there is dropped.
         """
+        if (table := self._table(segment.source)) is not None:
+            return [self._resident_piece(table, segment, before)]
         pieces = []
         draw, stop = segment.first, segment.first + segment.rows
         while draw < stop:
             found = self._find(segment.source, segment.lane, draw, before)
             until = min(stop, found.window.stop)
-            pieces.append(Piece(found, draw - found.window.first, until - found.window.first))
+            pieces.append(Piece(found.rows, draw - found.window.first, until - found.window.first))
             draw = until
         return pieces
 
@@ -202,6 +208,33 @@ class Windows:
         lanes.setdefault(lane, []).append(found)
         self.opened += 1
         return found
+
+    def _resident_piece(self, table: Table, segment: Segment, before: int) -> Piece:
+        pass_, draw = self._plan.pass_of(segment.source, segment.lane, segment.first)
+        passes = self._passes.setdefault(segment.source, {})
+        if pass_ not in passes:
+            rows = self._plan.layouts[segment.source].rows
+            for other in [number for number in passes if (number + 1) * rows <= before]:
+                del passes[other]
+            passes[pass_] = self._readers.submit(self._load_pass, table, segment.source, pass_)
+            self.opened += 1
+        start = self._plan.lane_start(segment.source, segment.lane) + draw
+        return Piece(passes[pass_], start, start + segment.rows)
+
+    def _load_pass(self, table: Table, source: int, pass_: int) -> WindowRows:
+        return WindowRows(table.rows(), table.numbers(*self._plan.locate_pass(source, pass_)))
+
+    def _table(self, source: int) -> Table | None:
+        """The source as one table if it is small; one of a single block is a window of its own already."""
+        if source not in self._tables:
+            layout = self._plan.layouts[source]
+            self._tables[source] = None
+            if layout.blocks > 1:
+                block = self._cache.get(source, 0)
+                if bytes_of(block) * layout.rows <= RESIDENT_BYTES * block.rows:
+                    read = partial(self._cache.get, source)
+                    self._tables[source] = Table(layout.blocks, read, lambda parts: combine(parts, torch.cat))
+        return self._tables[source]
 
     def _load(self, window: Window) -> WindowRows:
         parts = []

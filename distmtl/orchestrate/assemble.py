@@ -1,5 +1,6 @@
 """The one place that builds a training process from a run file; no part sees the whole of it."""
 
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -106,16 +107,18 @@ def task_places(config: RunConfig, labels: Mapping[str, LabelInfo]) -> tuple[Tas
 
 
 def riding_tasks(prepared: Prepared, places: tuple[TaskPlace, ...]) -> tuple[str, ...]:
-    """Tasks whose source has rows in every step, going by the first mixture.
+    """Tasks whose source has rows in about every step, going by the first mixture.
 
-    Rows of a source are spread evenly over steps, so one with a share of two rows a step is never without.
+    Riding is a matter of speed alone: a task that is absent from a step is left alone wherever its head stands. Counts
+    of rows stay within a few of their share (one for each halving of the list of sources, at either end of the step).
     """
     mixture = prepared.mixture
-    shares = dict(zip(mixture.sources, mixture.quotas(0), strict=True))
-    every_step = {name for name, rows in shares.items() if mixture.per == "row" and rows > 1}
-    if len(mixture.sources) == 1:
-        every_step = set(mixture.sources)
-    return tuple(place.task.name for place in places if place.source in every_step)
+    deviation = 2 * math.ceil(math.log2(len(mixture.sources)))
+    shares = mixture.shares(0)
+    if mixture.per == "step" and len(shares) > 1:
+        return ()
+    riding = {name for name, share in shares.items() if share * mixture.rows > deviation}
+    return tuple(place.task.name for place in places if place.source in riding)
 
 
 def open_loader(prepared: Prepared, assembled: Assembled, world: World, start: int) -> Loader:

@@ -74,4 +74,3 @@ def _rows(part: SourceBatch, start: int, stop: int) -> SourceBatch:
         weights=None if part.weights is None else part.weights[start:stop],
         positions=part.positions[start:stop],
     )
-

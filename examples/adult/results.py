@@ -1,6 +1,6 @@
 """Adult over three seeds: test scores of the four tasks, with their mean and spread ('make results').
 
-    python examples/adult/results.py [RUN.yaml] [--seeds N] [--set KEY=VALUE]...
+python examples/adult/results.py [RUN.yaml] [--seeds N] [--set KEY=VALUE]...
 """
 
 import argparse

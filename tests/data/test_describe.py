@@ -56,11 +56,11 @@ def test_one_source_is_described_as_its_manifest_says(tmp_path: Path) -> None:
     )
     groups = describe_inputs({"a": data}, {"a": spec(numbers=["x"], words="w", image="image")})["a"]
     assert [(group.name, group.kind) for group in groups] == [
+        ("image", "tensor"),
         ("numbers", "numeric"),
         ("words", "categorical"),
-        ("image", "tensor"),
     ]
-    x, w, image = (group.columns[0] for group in groups)
+    image, x, w = (group.columns[0] for group in groups)
     kept = np.array([i for i in range(rows) if i % 4])
     assert isinstance(x, NumericColumn)
     assert (x.mean, x.std, x.minimum, x.maximum) == (pytest.approx(kept.mean()), pytest.approx(kept.std()), 1, 99)
@@ -117,11 +117,11 @@ def test_sources_share_columns_of_equal_groups_only(tmp_path: Path) -> None:
     a = source(tmp_path, "a", {"x": [0.0, 2.0], "w": ["b", "c"]})
     b = source(tmp_path, "b", {"x": [4.0, 6.0], "w": ["a", "b"]})
     sources = {"a": a, "b": b}
-    shared = describe_inputs(sources, {"a": spec(n="x", c="w"), "b": spec(n="x", c="w")})
+    shared = describe_inputs(sources, {"a": spec(c="w", n="x"), "b": spec(n="x", c="w")})
     assert shared["a"] == shared["b"]
-    assert isinstance(shared["a"][0].columns[0], NumericColumn)
-    assert shared["a"][0].columns[0].mean == 3
-    assert shared["a"][1].columns[0] == CategoricalColumn("w", ("a", "b", "c"), (1, 2, 1))
+    assert isinstance(shared["a"][1].columns[0], NumericColumn)
+    assert shared["a"][1].columns[0].mean == 3
+    assert shared["a"][0].columns[0] == CategoricalColumn("w", ("a", "b", "c"), (1, 2, 1))
     apart = describe_inputs(sources, {"a": spec(n="x"), "b": spec(m="x")})
     assert [group[0].columns[0].mean for group in apart.values()] == [1, 5]  # type: ignore[union-attr]
 

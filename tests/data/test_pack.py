@@ -271,7 +271,7 @@ def test_a_failed_pack_leaves_what_was_there(
 
 
 def test_an_interrupted_shard_leaves_nothing(table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from distmtl.data import pack as module
+    from distmtl.data import packing as module
 
     def blocks(*_: object) -> Iterator[pa.Table]:
         raise KeyboardInterrupt

@@ -74,5 +74,5 @@ def test_state_survives_by_name(spec: AdamWSpec | SgdSpec) -> None:
 
 
 def test_state_of_another_model_is_refused() -> None:
-    with pytest.raises(CheckpointError, match="'trunk.9.weight'"):
+    with pytest.raises(CheckpointError, match=r"'trunk\.9\.weight'"):
         load_optimizer_tensors(build_optimizer(SgdSpec(), model()), model(), {"trunk.9.weight.step": torch.ones(1)})
