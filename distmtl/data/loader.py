@@ -9,7 +9,8 @@ It can be used alone in any PyTorch loop::
 
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
 from operator import sub
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -22,7 +23,7 @@ from distmtl.data.decode import Decoded
 from distmtl.data.mixture import Mixture, MixtureEntry
 from distmtl.data.plan import Plan
 from distmtl.data.prefetch import Prefetch
-from distmtl.data.windows import LoaderSource, Piece, Windows, bytes_of, combine
+from distmtl.data.windows import LoaderSource, Piece, Windows, bytes_of, combine, slice_rows
 from distmtl.errors import InputError
 
 PREFETCH_STEPS = 16
@@ -33,6 +34,9 @@ READ_AHEAD_STEPS = 64
 
 READ_AHEAD_WINDOWS = 64
 """Windows that may be open before any batch draws from them; a step's own windows are opened in any case."""
+
+GROUP_BYTES = 2 * 2**20
+"""Batches are gathered together up to this size: small ones cost mostly the calls, not the copies."""
 
 
 class Loader:
@@ -192,15 +196,29 @@ class _Assembler:
         self._next, self._drawn = start, mixture.drawn(start)
         self._planned: deque[_PlannedStep] = deque()
         self._ahead = 0  # windows opened for the planned steps
+        self._ready: deque[tuple[StepBatch, int]] = deque()
+        self._step_bytes = GROUP_BYTES  # of the last batch; the first one stands alone
 
     def make(self, step: int, horizon: int | None) -> tuple[StepBatch, int]:
         """The batch of a step, and its bytes. Steps come one after the other and lie before the horizon."""
         until = step + READ_AHEAD_STEPS if horizon is None else min(horizon, step + READ_AHEAD_STEPS)
-        while not self._planned or (self._next < until and self._ahead < READ_AHEAD_WINDOWS):
+        while not (self._planned or self._ready) or (self._next < until and self._ahead < READ_AHEAD_WINDOWS):
             self._plan_step()
-        planned = self._planned.popleft()
-        self._ahead -= planned.opened
-        return self._gather(planned)
+        if not self._ready:
+            self._ready.extend(self._gather(self._group()))
+        return self._ready.popleft()
+
+    def _group(self) -> list[_PlannedStep]:
+        """The next planned step, and those after it that are read already and few enough bytes."""
+        group = [self._planned.popleft()]
+        while (
+            self._planned
+            and len(group) * self._step_bytes < GROUP_BYTES
+            and all(piece.is_read for pieces in self._planned[0].pieces.values() for piece in pieces)
+        ):
+            group.append(self._planned.popleft())
+        self._ahead -= sum(planned.opened for planned in group)
+        return group
 
     def _plan_step(self) -> None:
         before, after = self._drawn, self.mixture.drawn(self._next + 1)
@@ -216,19 +234,36 @@ class _Assembler:
         self._ahead += opened
         self._next, self._drawn = self._next + 1, after
 
-    def _gather(self, planned: _PlannedStep) -> tuple[StepBatch, int]:
-        batches, size = [], 0
-        for number, source in enumerate(self._sources):
-            if not planned.quotas[number]:
-                continue
-            pieces = planned.pieces.get(number, [])
-            columns = self._rows(pieces) if pieces else self.windows.empty(number)
+    def _gather(self, group: Sequence[_PlannedStep]) -> list[tuple[StepBatch, int]]:
+        columns = {
+            number: self._columns(number, [planned.pieces.get(number, []) for planned in group])
+            for number in range(len(self._sources))
+            if any(planned.quotas[number] for planned in group)
+        }
+        return [
+            self._batch(planned, {number: columns[number][at] for number, quota in enumerate(planned.quotas) if quota})
+            for at, planned in enumerate(group)
+        ]
+
+    def _batch(self, planned: _PlannedStep, columns: Mapping[int, Decoded]) -> tuple[StepBatch, int]:
+        parts = []
+        for number, rows in columns.items():
             place = planned.places.get(number, 0)
-            positions = torch.arange(place, place + sum(piece.stop - piece.start for piece in pieces))
-            batches.append(SourceBatch(source.name, columns.inputs, columns.targets, columns.weights, positions))
-            size += bytes_of(columns)
+            positions = torch.arange(place, place + rows.rows)
+            source = self._sources[number].name
+            parts.append(SourceBatch(source, rows.inputs, rows.targets, rows.weights, positions))
         quotas = dict(zip(self.mixture.sources, planned.quotas, strict=True))
-        return StepBatch(planned.step, tuple(batches), quotas), size
+        self._step_bytes = sum(bytes_of(rows) for rows in columns.values())
+        return StepBatch(planned.step, tuple(parts), quotas), self._step_bytes
+
+    def _columns(self, source: int, steps: Sequence[Sequence[Piece]]) -> list[Decoded]:
+        """The rows of each step, gathered in one go."""
+        pieces = [piece for step in steps for piece in step]
+        together = self._rows(pieces) if pieces else self.windows.empty(source)
+        if len(steps) == 1:
+            return [together]
+        stops = list(accumulate(sum(piece.stop - piece.start for piece in step) for step in steps))
+        return [slice_rows(together, start, stop) for start, stop in pairwise((0, *stops))]
 
     def _rows(self, pieces: Sequence[Piece]) -> Decoded:
         columns, orders = zip(*(piece.load() for piece in pieces), strict=True)

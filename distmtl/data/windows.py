@@ -136,6 +136,11 @@ class Piece(NamedTuple):
     start: int
     stop: int
 
+    @property
+    def is_read(self) -> bool:
+        """Whether :meth:`load` returns at once and does not raise."""
+        return self.source_rows.done() and self.source_rows.exception() is None
+
     def load(self) -> tuple[Decoded, Tensor]:
         """The window's columns, and the rows of them to take ``[stop - start]``. Waits until they are read."""
         rows = self.source_rows.result()
