@@ -94,7 +94,7 @@ def run_loop(parts: LoopParts, progress: Progress) -> Stopped:
         for batch, facts in zip(batches, agreement.facts, strict=True):
             with pace.spending("step"):
                 rate = set_rate(parts.step.optimizer, parts.optim, batch.step, parts.cadence.steps)
-                outcome = parts.step(batch, facts)
+                outcome = parts.step(batch, facts, measure_norm=_is_watched(parts.cadence, batch.step))
                 _refuse_non_finite(parts, outcome, batch.step)
             progress.step += 1
             if _after_step(parts, progress, outcome, facts, rate):
@@ -131,22 +131,26 @@ def _line(parts: LoopParts, progress: Progress, outcome: StepOutcome, rate: floa
         "tasks": tasks,
         "mixture": parts.mixer.mixture.shares(progress.step - 1),
         "lr": rate,
-        "grad_norm": float(outcome.norm),
+        "grad_norm": None if outcome.norm is None else float(outcome.norm),
         "time": parts.pace.line(),
     }
 
 
-def _refuse_non_finite(parts: LoopParts, outcome: StepOutcome, step: int) -> None:
-    """The gradient is the sum over all workers, so each of them sees the same norm and stops on the same step.
+def _is_watched(cadence: Cadence, step: int) -> bool:
+    """Whether the gradient's norm is looked at: before anything is written down or saved.
 
-    Reading the norm makes the host wait for the device, so on CUDA only steps that do so anyway are checked: a NaN
-    in the parameters stays, and is found before anything is saved.
+    Not in every step, for it costs a pass over the gradient and makes the host wait for the device. A NaN in the
+    parameters stays there, so that a later step finds it.
     """
-    cadence, norm = parts.cadence, outcome.norm
-    watched = norm.device.type == "cpu" or any(
-        cadence.due(every, step + 1) for every in (cadence.log_every, cadence.eval_every, cadence.save_every)
-    )
-    if not watched or outcome.skipped or bool(norm.isfinite()):
+    return any(cadence.due(every, step + 1) for every in (cadence.log_every, cadence.eval_every, cadence.save_every))
+
+
+def _refuse_non_finite(parts: LoopParts, outcome: StepOutcome, step: int) -> None:
+    """The gradient is the sum over all workers, so each of them sees the same norm and stops on the same step."""
+    norm = outcome.norm
+    if norm is None or outcome.skipped or not (_is_watched(parts.cadence, step) or norm.device.type == "cpu"):
+        return
+    if bool(norm.isfinite()):
         return
     losses = parts.world.sum(outcome.losses.clone()).tolist()
     named = ", ".join(f"{place.task.name} {loss:.4g}" for place, loss in zip(parts.places, losses, strict=True))

@@ -33,13 +33,13 @@ class StepOutcome:
     Attributes:
         losses: This worker's part of each task's mean loss [T] float64; the sum over workers is the mean.
         weights: Balancer weight x task weight [T]; 0 where the task is absent.
-        norm: Norm of the whole gradient before clipping, a scalar on the device.
+        norm: Norm of the whole gradient before clipping, a scalar on the device; None if it was not asked for.
         skipped: Whether fp16 overflowed, so that no worker updated anything.
     """
 
     losses: Tensor
     weights: Vector
-    norm: Tensor
+    norm: Tensor | None
     skipped: bool
 
 
@@ -92,10 +92,11 @@ class TrainStep:
         # DDP averages over workers where the objective wants the sum
         self._averaged = world.size if isinstance(forward.shared, DistributedDataParallel) else 1
 
-    def __call__(self, batch: StepBatch, facts: StepFacts) -> StepOutcome:
+    def __call__(self, batch: StepBatch, facts: StepFacts, *, measure_norm: bool = True) -> StepOutcome:
         """Update the parameters with this worker's share of a step; a collective.
 
-        The learning rate must already be set.
+        The learning rate must already be set. The norm of the gradient costs a pass over it, so it can be left out
+        where it is not clipped.
         """
         self.optimizer.zero_grad(set_to_none=True)
         micros = [
@@ -104,7 +105,8 @@ class TrainStep:
         ]
         losses, weights, state = self._backward(micros, batch.step, facts)
         self._reduce_private(facts)
-        norm = self._clip()
+        self.scaler.unscale_(self.optimizer)
+        norm = self._clip() if measure_norm or self._settings.clip_norm is not None else None
         skipped = self._update()
         if not skipped:
             self.balancer_state = state
@@ -162,7 +164,6 @@ class TrainStep:
         sum_gradients(outside, self._world, scale=1.0 / self._averaged)
 
     def _clip(self) -> Tensor:
-        self.scaler.unscale_(self.optimizer)
         norm = nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None], foreach=True)
         if self._settings.clip_norm is not None:
             nn.utils.clip_grads_with_norm_(self._parameters, self._settings.clip_norm, norm, foreach=True)
