@@ -63,7 +63,8 @@ arch: .venv/dev
 	$(BIN)/lint-imports
 
 schema: .venv/dev
-	$(BIN)/python -m distmtl.config.schema
+	$(BIN)/python -m distmtl.config.schema configs/schema.json
+	$(BIN)/python -m distmtl.config.reference docs/run-file.md
 
 bench: .venv/dev
 	for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done

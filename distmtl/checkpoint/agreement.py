@@ -23,7 +23,7 @@ def together(world: World, action: Callable[[], T]) -> T:
     try:
         result.append(action())
     except Exception as raised:
-        error, cause = _portable(raised, world.rank), raised
+        error, cause = _portable(raised), raised
     errors = world.all_gather(error)
     _raise_first(errors, cause)
     return result[0]
@@ -40,7 +40,7 @@ def on_first(world: World, action: Callable[[], T]) -> T:
         try:
             outcome = (action(), None)
         except Exception as raised:
-            outcome, cause = (None, _portable(raised, 0)), raised
+            outcome, cause = (None, _portable(raised)), raised
     result, error = world.broadcast(outcome)
     _raise_first([error], cause)
     done: T = result
@@ -48,13 +48,19 @@ def on_first(world: World, action: Callable[[], T]) -> T:
 
 
 def _raise_first(errors: list[DistmtlError | None], cause: Exception | None) -> None:
-    first = next((error for error in errors if error is not None), None)
-    if first is not None:
+    """Raise the first error there is; it names its rank where another rank had none."""
+    found = [(rank, error) for rank, error in enumerate(errors) if error is not None]
+    if not found:
+        return
+    rank, first = found[0]
+    if len(found) == len(errors):
         raise first from cause
+    where = f"rank {rank}: {first.where}" if first.where else f"rank {rank}"
+    raise type(first)(first.what, where, first.remedy) from cause
 
 
-def _portable(error: Exception, rank: int) -> DistmtlError:
-    """An error that survives pickling and says where it happened."""
+def _portable(error: Exception) -> DistmtlError:
+    """An error that survives pickling."""
     if isinstance(error, DistmtlError):
-        return type(error)(error.what, f"rank {rank}: {error.where}" if error.where else f"rank {rank}", error.remedy)
-    return DistmtlError(f"{type(error).__name__}: {error}.", f"rank {rank}")
+        return type(error)(error.what, error.where, error.remedy)
+    return DistmtlError(f"{type(error).__name__}: {error}.")

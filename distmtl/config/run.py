@@ -26,13 +26,22 @@ class RunConfig(Spec):
     tasks: Named[TaskSpec] = Field(min_length=1)
     """What is predicted, by a name of your choice."""
     model: ModelSpec = HardSharingSpec()
+    """Trunk and heads."""
     sampling: SamplingSpec = ProportionalSpec()
+    """How the rows of a step are split over sources."""
     balancing: BalancingSpec = EqualSpec()
+    """How the tasks' losses are weighed against each other."""
     batch: BatchSpec = BatchSpec()
+    """The rows of a step and how they are read."""
     optim: OptimSpec = AdamWSpec()
+    """The optimizer and its learning rate."""
     train: TrainSpec
+    """How long to train, how exactly, and what to measure on the way."""
     parallel: ParallelSpec = ParallelSpec()
+    """How workers share the work."""
     checkpoint: CheckpointSpec = CheckpointSpec()
+    """When the run's state is kept, and which of it."""
     store: str = "runs"
     """Where runs are kept: a folder (relative to the working folder) or s3://, gs://, az://, memory:// ..."""
     launch: LaunchSpec = LaunchSpec()
+    """Where the run happens."""

@@ -46,6 +46,7 @@ class HardSharingSpec(Spec):
 
     kind: Literal["hard_sharing"] = "hard_sharing"
     trunk: TrunkSpec = TabularMlpSpec()
+    """From inputs to the features that all tasks share."""
     head: HeadSpec = MlpHeadSpec()
     """The head of every task that 'heads' does not name."""
     heads: dict[str, HeadSpec] = Field(default_factory=dict)

@@ -50,6 +50,7 @@ class OptimizerSpec(Spec):
     decay_norms_and_biases: bool = False
     """Whether one-dimensional parameters (norms, biases) decay too."""
     schedule: ScheduleSpec = ConstantSpec()
+    """How the learning rate changes over the run."""
     clip_norm: float | None = Field(default=None, gt=0.0)
     """Largest norm of the whole gradient; null leaves it as it is."""
 
@@ -59,9 +60,13 @@ class AdamWSpec(OptimizerSpec):
 
     kind: Literal["adamw"] = "adamw"
     beta1: float = Field(default=0.9, ge=0.0, lt=1.0)
+    """Decay of the running mean of gradients."""
     beta2: float = Field(default=0.999, ge=0.0, lt=1.0)
+    """Decay of the running mean of squared gradients."""
     eps: float = Field(default=1e-8, gt=0.0)
+    """Added to the denominator."""
     weight_decay: float = Field(default=0.01, ge=0.0)
+    """Decay of the weights, apart from the gradient."""
 
 
 class SgdSpec(OptimizerSpec):
@@ -69,7 +74,9 @@ class SgdSpec(OptimizerSpec):
 
     kind: Literal["sgd"] = "sgd"
     momentum: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of the last update that the next one keeps."""
     nesterov: bool = False
+    """Whether to look ahead by the momentum (Nesterov 1983)."""
 
 
 OptimSpec = Annotated[AdamWSpec | SgdSpec, Field(discriminator="kind")]
