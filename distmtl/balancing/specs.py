@@ -20,6 +20,7 @@ class FixedSpec(Spec):
 
     kind: Literal["fixed"] = "fixed"
     route: Literal["auto", "loss"] = "auto"
+    """How task weights reach the update."""
     weights: dict[str, float]
     """Weight by task name; tasks that are not named get 1."""
 
@@ -29,6 +30,7 @@ class UncertaintySpec(Spec):
 
     kind: Literal["uncertainty"] = "uncertainty"
     route: Literal["auto", "loss"] = "auto"
+    """How task weights reach the update."""
     lr: float = Field(default=1e-3, gt=0.0)
     """Adam's learning rate for the log-variances s."""
     initial: float = 0.0

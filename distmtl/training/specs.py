@@ -110,6 +110,7 @@ class TrainSpec(Spec):
     """'task_mean': weight x mean over the task's valid labels of the step. 'row_mean': divided by all rows of the
     step instead, so that the mixture weighs too."""
     early_stop: EarlyStopSpec | None = None
+    """When to stop before the last step; null never does."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """'auto' takes CUDA where there is a GPU for every worker of a node."""
 
