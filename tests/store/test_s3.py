@@ -11,8 +11,6 @@ from distmtl.store import Store, open_store
 from tests.store.laws import StoreLaws
 
 pytestmark = pytest.mark.s3
-if "DISTMTL_TEST_S3" not in os.environ:
-    pytest.skip("DISTMTL_TEST_S3 names no bucket", allow_module_level=True)
 
 
 class TestS3(StoreLaws):

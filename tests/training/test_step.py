@@ -59,7 +59,7 @@ def _train_all(world: World) -> dict[str, dict[str, object]]:
 
 
 @pytest.mark.dist
-@pytest.mark.parametrize("size", [2, 3, 5])
+@pytest.mark.parametrize("size", [2, 3, pytest.param(5, marks=pytest.mark.slow)])
 def test_the_update_does_not_depend_on_the_number_of_workers(size: int) -> None:
     alone = _train_all(Solo())
     for results in run_workers(_train_all, size):
