@@ -6,11 +6,12 @@ A choice in the run file (``{kind: temperature, tau: 2.0}``) is a frozen pydanti
 
 import importlib
 import inspect
+import traceback
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from distmtl.errors import ConfigError
+from distmtl.errors import ConfigError, DistmtlError
 
 Value = TypeVar("Value")
 
@@ -54,7 +55,17 @@ class CustomSpec(Spec):
                 f"'{self.target}' does not take these arguments: {error}.",
                 remedy="Compare 'args' with the signature of the class.",
             ) from error
-        return factory(*args, **self.args)
+        try:
+            return factory(*args, **self.args)
+        except DistmtlError:
+            raise
+        except Exception as error:  # the user's own code may fail in any way
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            raise ConfigError(
+                f"'{self.target}' failed: {type(error).__name__}: {error}.",
+                where=f"{frame.filename}:{frame.lineno}",
+                remedy="It was called as docs/custom-parts.md says.",
+            ) from error
 
 
 def load_target(target: str) -> Any:
@@ -69,7 +80,7 @@ def load_target(target: str) -> Any:
     except ImportError as error:
         raise ConfigError(
             f"cannot import '{module_name}' of target '{target}': {error}.",
-            remedy="Put its folder beside the run file, or on PYTHONPATH.",
+            remedy="Put the module beside the run file, in the working folder, or on PYTHONPATH.",
         ) from error
     try:
         return getattr(module, name)

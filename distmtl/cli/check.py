@@ -1,6 +1,7 @@
 """``distmtl check``: what can be known of a run before a worker starts."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 from rich.table import Table
@@ -9,6 +10,7 @@ from distmtl.cli.terminal import near, number, output, percent, print_json, row,
 from distmtl.config import load_config
 from distmtl.observe.console import duration
 from distmtl.orchestrate.report import Report, TaskFacts
+from distmtl.orchestrate.user_code import make_importable
 
 _MOST_CLASSES = 2
 
@@ -39,6 +41,7 @@ def command(run_file: str, overrides: tuple[str, ...], as_json: bool) -> None:
     config = load_config(run_file, overrides)
     from distmtl.orchestrate.check import check  # loads pyarrow: a wrong run file is refused without that wait
 
+    make_importable(str(Path(run_file).resolve().parent))
     report = check(config)
     terminal = output()
     terminal.print(

@@ -97,4 +97,5 @@ def main() -> None:
       2    the user's input is wrong
       3    interrupted or preempted, after a committed checkpoint
       4    stopped by the failure policy, or by a loss that is not a number
+      130  interrupted where nothing could be saved
     """

@@ -121,7 +121,7 @@ def _merge(uses: Sequence[_Use]) -> Feature:
             raise ConfigError(
                 f"column '{first.column.name}' of group '{first.group}' is {_kind(first.column)} in source "
                 f"'{first.source_name}' and {_kind(use.column)} in source '{use.source_name}'.",
-                remedy="Give the groups different names, or pack it alike: see --categorical and --numeric.",
+                remedy="Pack it alike: see distmtl pack --categorical and --numeric.",
             )
     infos = [use.source.manifest.splits[TRAIN] for use in uses]
     found = [info.statistics.get(first.column.name) for info in infos]

@@ -260,6 +260,8 @@ class _Assembler:
         """The rows of each step, gathered in one go."""
         pieces = [piece for step in steps for piece in step]
         together = self._rows(pieces) if pieces else self.windows.empty(source)
+        if together.rows != sum(piece.stop - piece.start for piece in pieces):
+            raise AssertionError("the gathered rows are not those of the plan")
         if len(steps) == 1:
             return [together]
         stops = list(accumulate(sum(piece.stop - piece.start for piece in step) for step in steps))

@@ -178,7 +178,7 @@ class Windows:
             before: Draws of the source before the segment's step: a window that ends there is dropped.
         """
         if (table := self._table(segment.source)) is not None:
-            return [self._resident_piece(table, segment, before)]
+            return self._resident_pieces(table, segment, before)
         pieces = []
         draw, stop = segment.first, segment.first + segment.rows
         while draw < stop:
@@ -214,17 +214,28 @@ class Windows:
         self.opened += 1
         return found
 
-    def _resident_piece(self, table: Table, segment: Segment, before: int) -> Piece:
-        pass_, draw = self._plan.pass_of(segment.source, segment.lane, segment.first)
-        passes = self._passes.setdefault(segment.source, {})
+    def _resident_pieces(self, table: Table, segment: Segment, before: int) -> list[Piece]:
+        """As :meth:`pieces`, with whole passes for windows; a lone lane's segment may span several."""
+        source, lane = segment.source, segment.lane
+        begin, end = (self._plan.lane_start(source, number) for number in (lane, lane + 1))
+        pieces = []
+        draw, stop = segment.first, segment.first + segment.rows
+        while draw < stop:
+            pass_, done = self._plan.pass_of(source, lane, draw)
+            rows = min(stop - draw, end - begin - done)
+            pieces.append(Piece(self._pass_rows(table, source, pass_, before), begin + done, begin + done + rows))
+            draw += rows
+        return pieces
+
+    def _pass_rows(self, table: Table, source: int, pass_: int, before: int) -> "Future[WindowRows]":
+        passes = self._passes.setdefault(source, {})
         if pass_ not in passes:
-            rows = self._plan.layouts[segment.source].rows
+            rows = self._plan.layouts[source].rows
             for other in [number for number in passes if (number + 1) * rows <= before]:
                 del passes[other]
-            passes[pass_] = self._readers.submit(self._load_pass, table, segment.source, pass_)
+            passes[pass_] = self._readers.submit(self._load_pass, table, source, pass_)
             self.opened += 1
-        start = self._plan.lane_start(segment.source, segment.lane) + draw
-        return Piece(passes[pass_], start, start + segment.rows)
+        return passes[pass_]
 
     def _load_pass(self, table: Table, source: int, pass_: int) -> WindowRows:
         return WindowRows(table.rows(), table.numbers(*self._plan.locate_pass(source, pass_)))

@@ -12,6 +12,7 @@ from distmtl.errors import ConfigError, Interrupted
 from distmtl.observe.console import Console, Silent
 from distmtl.observe.events import notice
 from distmtl.orchestrate.job import Job, Work, run_job
+from distmtl.orchestrate.preflight import preflight
 from distmtl.orchestrate.resources import check_resources
 from distmtl.training.result import RunResult
 
@@ -51,11 +52,13 @@ def train(
         TrainingStopped: The failure policy stopped the run, or a loss became NaN or infinite.
         WorkerError: A worker raised an exception that is none of distmtl's.
     """
+    if runtime == "inline" and workers is None:
+        workers = 1  # all that this runtime has; the result is the same
     launch = _changed(config.launch, {"runtime": runtime, "workers": workers})
     job = Job(config.model_copy(update={"launch": launch}), resume, tuple(allow_change), base)
     console = console or Silent()
     try:
-        result = _runtime(job, console)(job, console, work)
+        result = _runtime(job, console, work)(job, console, work)
     finally:
         console.close()
     if result.stopped == "interrupted":
@@ -78,13 +81,15 @@ def _changed(launch: LaunchSpec, changes: Mapping[str, Any]) -> LaunchSpec:
         raise ConfigError(f"{problem['msg']}, not {problem['input']!r}.", where=f"launch.{problem['loc'][0]}") from None
 
 
-def _runtime(job: Job, console: Console) -> Callable[[Job, Console, Work], RunResult]:
+def _runtime(job: Job, console: Console, work: Work) -> Callable[[Job, Console, Work], RunResult]:
     if under_torchrun():
         from distmtl.orchestrate import torchrun_worker
 
         return torchrun_worker.run_here
     for warning in check_resources(job.config):
         console.show(notice(warning))
+    if job.config.launch.runtime != "inline" and work is run_job:
+        preflight(job)
     match job.config.launch.runtime:
         case "inline":
             from distmtl.orchestrate import inline

@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 
-from distmtl.balancing.base import Needs
+from distmtl.balancing.base import Balancer, Needs
 from distmtl.balancing.build import build_balancer
+from distmtl.checkpoint.agreement import together
+from distmtl.config.hash import config_hash
 from distmtl.config.run import RunConfig
 from distmtl.data.decode import Decoder
 from distmtl.data.loader import Loader
@@ -43,21 +45,19 @@ class Assembled:
 
 
 def assemble(prepared: Prepared, world: World) -> Assembled:
-    """Build model, optimizer, balancer and sampler of a run.
+    """Build model, optimizer, balancer and sampler of a run; a collective.
 
     Raises:
         ConfigError: A part does not fit the others.
     """
     config = prepared.config
-    places = task_places(config, prepared.labels)
-    model = build_run_model(config, prepared.groups, places, world.device)
-    balancer = build_balancer(config.balancing, tuple(config.tasks))
-    if balancer.needs is Needs.GRAMIAN:
-        raise ConfigError(
-            "this balancer asks for task gradients, and 'balancing.route: loss' gives it losses only.",
-            "balancing",
-            "Use a balancer that needs losses or nothing.",
-        )
+
+    def build() -> tuple[tuple[TaskPlace, ...], MultiTaskModel, Balancer]:
+        places = task_places(config, prepared.labels)
+        model = build_run_model(config, prepared.groups, places, world.device)
+        return places, model, _balancer(config)
+
+    places, model, balancer = together(world, build)
     riding = riding_tasks(prepared, places)
     forward = LossPass(
         model, wrap_ddp(SharedPass(model, riding), config.parallel, world), places, config.seed, config.train.precision
@@ -75,6 +75,17 @@ def assemble(prepared: Prepared, world: World) -> Assembled:
         prepared.sampler, prepared.mixture, prepared.sampler_state, places, config.sampling.delay_steps, world
     )
     return Assembled(Stateful(model, step, mixer, Ledger(tuple(config.tasks), world)), places)
+
+
+def _balancer(config: RunConfig) -> Balancer:
+    balancer = build_balancer(config.balancing, tuple(config.tasks))
+    if balancer.needs is Needs.GRAMIAN:
+        raise ConfigError(
+            "this balancer asks for task gradients, and 'balancing.route: loss' gives it losses only.",
+            "balancing",
+            "Use a balancer that needs losses or nothing.",
+        )
+    return balancer
 
 
 def build_run_model(
@@ -159,10 +170,11 @@ def _decoder(prepared: Prepared, source: str, split: str) -> Decoder:
     return Decoder(part, prepared.groups, targets, config.sources[source].weight, float_type(config))
 
 
-def run_facts(prepared: Prepared, config_hash: str) -> dict[str, Any]:
+def run_facts(prepared: Prepared, given: RunConfig) -> dict[str, Any]:
     """What a reader of a checkpoint needs besides the state: it makes the model usable without the sources."""
     return {
-        "config_hash": config_hash,
+        "config": given.model_dump(mode="json"),  # as it was given: references to the environment stay references
+        "config_hash": config_hash(given),
         "digests": prepared.digests,
         "inputs": [input_group_to_json(group) for group in prepared.groups],
         "labels": {name: asdict(label) for name, label in prepared.labels.items()},

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+from distmtl.checkpoint.attempt import read_attempts
 from distmtl.checkpoint.commit import CheckpointRef, find, locate, select
 from distmtl.checkpoint.reader import read_manifest
 from distmtl.checkpoint.run import (
@@ -13,7 +14,6 @@ from distmtl.checkpoint.run import (
     RunStore,
     create_record,
     open_run_uri,
-    read_record,
     rewrite_record,
 )
 from distmtl.config.hash import check_resume, config_hash
@@ -29,7 +29,7 @@ class Origin:
     Attributes:
         ref: Which.
         values: Progress, facts and the rest, without tensors.
-        config: The run file of the run that wrote it.
+        config: The run file that wrote it.
     """
 
     ref: CheckpointRef
@@ -65,26 +65,33 @@ def find_origin(run: RunStore, resume: str) -> Origin | None:
             return _read(run, ref)
         except CheckpointError:
             continue  # the loader that follows says why it falls back
-    return None
+    # An attempt that began from elsewhere and died before its first commit: it begins there again.
+    attempts = read_attempts(run)
+    source = attempts[max(attempts)].source if attempts else None
+    return find_origin(run, source) if source else None
 
 
 def _read(run: RunStore, ref: CheckpointRef) -> Origin:
-    return Origin(ref, read_manifest(run, ref).values, read_record(run).config)
+    values = read_manifest(run, ref).values
+    return Origin(ref, values, values["facts"]["config"])
 
 
-def agree_record(run: RunStore, config: RunConfig, origin: Origin | None, allow_change: tuple[str, ...]) -> list[str]:
-    """Write or update the run's record; returns a sentence for every change that was let through.
+def allowed_changes(config: RunConfig, origin: Origin | None, allow_change: tuple[str, ...]) -> list[str]:
+    """A sentence for every change against the checkpoint's run file that is let through.
 
     Raises:
-        ConfigError: A key that decides the result differs from the run that is gone on with.
+        ConfigError: Another key that decides the result differs.
     """
-    values = config.model_dump(mode="json")
-    notes = check_resume(origin.config, values, allow_change) if origin is not None else []
-    record = RunRecord(values, config_hash(config), versions())
-    standing = create_record(run, record)
-    if standing.config != record.config:
+    if origin is None:
+        return []
+    return check_resume(origin.config, config.model_dump(mode="json"), allow_change)
+
+
+def write_record(run: RunStore, config: RunConfig) -> None:
+    """Write the run's record, or bring it up to date, once the run is sure to start."""
+    record = RunRecord(config.model_dump(mode="json"), config_hash(config), versions())
+    if create_record(run, record).config != record.config:
         rewrite_record(run, record)
-    return notes
 
 
 def versions() -> dict[str, str]:

@@ -124,7 +124,7 @@ def common_groups(config: RunConfig, sources: Mapping[str, Source]) -> tuple[Inp
                 raise ConfigError(
                     f"source '{has}' has an input group '{group}' and source '{lacks}' has none.",
                     f"sources.{lacks}.inputs",
-                    "One trunk reads all sources: give them the same groups.",
+                    "All sources feed one trunk: give them the same groups of the same columns.",
                 )
             _same_columns(wanted[group], found[group], first, name)
     return inputs[first]
@@ -137,7 +137,7 @@ def _same_columns(wanted: InputGroup, found: InputGroup, first: str, name: str) 
         raise ConfigError(
             f"column '{column}' is an input of source '{has}' and not of source '{lacks}'.",
             f"sources.{lacks}.inputs.{wanted.name}",
-            "One trunk reads all sources: give the group the same columns.",
+            "All sources feed one trunk: give the group the same columns.",
         )
 
 
@@ -151,6 +151,13 @@ def describe_labels(config: RunConfig, sources: Mapping[str, Source]) -> dict[st
     for name, task in config.tasks.items():
         with _key(f"tasks.{name}.target"):
             labels[name] = describe_label(sources[task.source].split(TRAIN), task.target, task.kind)
+            for other, label in labels.items():
+                same = (config.tasks[other].source, config.tasks[other].target) == (task.source, task.target)
+                if same and label != labels[name]:
+                    raise ConfigError(
+                        f"column '{task.target}' is read as {task.kind} here and otherwise by task '{other}'.",
+                        remedy="Pack the column twice, under two names.",
+                    )
     return labels
 
 
@@ -196,5 +203,5 @@ def _key(key: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        where = f"{key}: {error.where}" if error.where else key
+        where = error.where if error.where.startswith(key) else f"{key}: {error.where}".rstrip(": ")
         raise type(error)(error.what, where, error.remedy) from error

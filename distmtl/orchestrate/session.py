@@ -1,5 +1,6 @@
 """A run's dealings with the outside while it trains: metrics, evaluations, checkpoints, events."""
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +11,6 @@ from distmtl.checkpoint.commit import CheckpointRef
 from distmtl.checkpoint.retention import collect as collect_garbage
 from distmtl.checkpoint.run import RunStore
 from distmtl.checkpoint.writer import save as save_checkpoint
-from distmtl.config.hash import config_hash
 from distmtl.observe.metrics_log import MetricsLog
 from distmtl.orchestrate.assemble import Assembled, eval_sources, run_facts
 from distmtl.orchestrate.job import Job
@@ -51,7 +51,7 @@ class Session:
         self._assembled = assembled
         self._run = run
         self._attempt = attempt
-        self._facts = run_facts(prepared, config_hash(job.config))
+        self._facts = run_facts(prepared, job.config)
         self._valid = eval_sources(prepared, VALID)
         self._metrics = MetricsLog(run.store, f"metrics-{attempt.number}.jsonl") if self._world.rank == 0 else None
         self._last_line: tuple[float, int] | None = None
@@ -79,11 +79,12 @@ class Session:
         metrics = measure(self._prepared, self._assembled, self._valid, self._world)
         scores = aggregate(metrics)
         spec = self._config.train.early_stop
-        scores["loss"] = sum(
+        losses = [
             place.weight * metrics[place.task.name]["loss"]
             for place in self._assembled.places
             if place.task.name in metrics
-        )
+        ]
+        scores["loss"] = sum(loss for loss in losses if math.isfinite(loss))
         stop = note_evaluation(progress, metrics, scores.get(spec.metric) if spec else None, spec)
         if metrics:
             self._write({"step": progress.step, "split": VALID, "tasks": metrics})

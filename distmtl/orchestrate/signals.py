@@ -1,5 +1,6 @@
 """Stopping on request: the first signal asks, the second one insists."""
 
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -37,4 +38,6 @@ class StopSignals:
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if number == signal.SIGINT:
+            os.write(2, b"\nstopping after a checkpoint; Ctrl-C again abandons it\n")  # print is not safe in a handler
         self.requested = True

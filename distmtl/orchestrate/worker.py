@@ -16,7 +16,7 @@ from distmtl.config.environment import resolve_env
 from distmtl.observe.events import notice
 from distmtl.orchestrate.assemble import assemble, open_loader
 from distmtl.orchestrate.job import Job
-from distmtl.orchestrate.origin import Origin, agree_record, find_origin
+from distmtl.orchestrate.origin import Origin, allowed_changes, find_origin, write_record
 from distmtl.orchestrate.prepare import Prepared, prepare
 from distmtl.orchestrate.session import Session
 from distmtl.orchestrate.user_code import make_importable
@@ -45,11 +45,12 @@ def run_worker(job: Job, runtime: Runtime) -> RunResult:
     run = open_run(resolve_env(job.config).store, job.config.name)
     origin = on_first(world, lambda: find_origin(run, job.resume))
     prepared = together(world, lambda: prepare(job.config, origin.digests if origin else None))
-    for change in on_first(world, lambda: agree_record(run, job.config, origin, job.allow_change)):
+    for change in on_first(world, lambda: allowed_changes(job.config, origin, job.allow_change)):
         runtime.emit(notice(change))
     if origin is not None and job.resume == "auto" and origin.has_ended(prepared):
         return _already_ended(run, origin, world, began)
     start = start_attempt(run, world, runtime.owner, job.resume)
+    on_first(world, lambda: write_record(run, job.config))
     for skipped in start.loaded.skipped if start.loaded else ():
         runtime.emit(notice(f"checkpoint {skipped.ref.uri} cannot be used: {skipped.reason}"))
     on_first(world, lambda: sweep_orphans(run, start.attempt))
@@ -59,7 +60,7 @@ def run_worker(job: Job, runtime: Runtime) -> RunResult:
 def _train(job: Job, runtime: Runtime, prepared: Prepared, run: RunStore, start: Start, began: float) -> RunResult:
     world = runtime.world
     config = prepared.config
-    assembled = together(world, lambda: assemble(prepared, world))
+    assembled = assemble(prepared, world)
     parts = assembled.parts
     progress = Progress()
     if start.loaded is not None:

@@ -83,7 +83,14 @@ def exchange(
         row[:] = local_counts(batch, places)
     message[0] = float(stop)
     message[1] = float(next_steps) if world.rank == 0 else 0.0
-    world.sum(message)
+    weighted = any(part.weights is not None for batch in batches for part in batch.sources)
+    if weighted and world.size > 2:
+        parts = world.all_gather(message.clone())
+        message.zero_()
+        for part in parts:
+            message += part
+    else:
+        world.sum(message)
     for row, batch in zip(counts, batches, strict=True):
         _fill_planned(row, batch.quotas, places)
     facts = tuple(StepFacts(row.copy(), sum(b.quotas.values())) for row, b in zip(counts, batches, strict=True))

@@ -12,10 +12,24 @@ from distmtl.training.facts import StepFacts
 from distmtl.training.step import StepOutcome
 
 
+def gather_sums(sums: torch.Tensor, world: World) -> npt.NDArray[np.float64]:
+    """Every worker's sums ``[R, n]``; a collective. Kept apart, so that a resume adds them in the same order."""
+    return np.stack([part.numpy() for part in world.all_gather(sums.cpu())])
+
+
+def own_sums(by_worker: npt.NDArray[np.float64], world: World) -> torch.Tensor:
+    """This worker's sums again; at another world size rank 0 carries those of all."""
+    if len(by_worker) == world.size:
+        own = by_worker[world.rank]
+    else:
+        own = by_worker.sum(0) if world.rank == 0 else np.zeros(by_worker.shape[1])
+    return torch.tensor(own, dtype=torch.float64, device=world.device)
+
+
 class Ledger:
     """Adds up losses, weights and rows of steps; reduced over workers only when read.
 
-    A checkpoint keeps the reduced sums, so that a resumed run writes the same lines as an undisturbed one.
+    A checkpoint keeps the sums, so that a resumed run writes the same lines as an undisturbed one.
     """
 
     def __init__(self, tasks: Sequence[str], world: World) -> None:
@@ -63,9 +77,9 @@ class Ledger:
         self._clear()
 
     def state(self) -> dict[str, Any]:
-        """The sums over all workers; a collective."""
+        """The sums, those of losses by worker; a collective."""
         return {
-            "losses": self._reduced(),
+            "losses": gather_sums(self._losses, self._world),
             "weights": self._weights.copy(),
             "present": self._present.copy(),
             "rows": self._rows.copy(),
@@ -73,9 +87,8 @@ class Ledger:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state`; rank 0 carries the losses of all."""
-        if self._world.rank == 0:
-            self._losses = torch.as_tensor(state["losses"], dtype=torch.float64).to(self._world.device)
+        """Go on from :meth:`state`."""
+        self._losses = own_sums(state["losses"], self._world)
         self._weights = np.asarray(state["weights"], dtype=np.float64).copy()
         self._present = np.asarray(state["present"], dtype=np.float64).copy()
         self._rows = np.asarray(state["rows"], dtype=np.float64).copy()

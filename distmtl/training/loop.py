@@ -79,7 +79,7 @@ def run_loop(parts: LoopParts, progress: Progress) -> Stopped:
     Raises:
         NonFiniteError: A gradient became NaN or infinite; nothing of that step is saved.
     """
-    pace = parts.pace
+    pace, warm = parts.pace, False
     while progress.step < parts.cadence.steps:
         with pace.spending("data"):
             wanted = min(pace.agreed, parts.cadence.steps - progress.step)
@@ -89,8 +89,13 @@ def run_loop(parts: LoopParts, progress: Progress) -> Stopped:
             )
         pace.agreed = agreement.next_steps
         if agreement.stop:
+            if not parts.step.is_finite():  # since the last step whose norm was looked at
+                raise NonFiniteError("a parameter is not finite.", where=f"step {progress.step}")
             parts.save(progress)
             return "interrupted"
+        if not warm:
+            parts.step.warm_up(batches[0])
+            warm = True
         for batch, facts in zip(batches, agreement.facts, strict=True):
             with pace.spending("step"):
                 rate = set_rate(parts.step.optimizer, parts.optim, batch.step, parts.cadence.steps)

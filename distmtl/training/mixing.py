@@ -9,6 +9,7 @@ from distmtl.data.mixture import Mixture
 from distmtl.parallel.world import World
 from distmtl.sampling.base import Sampler, State, Statistics
 from distmtl.training.facts import StepFacts, TaskPlace
+from distmtl.training.ledger import gather_sums, own_sums
 from distmtl.training.step import StepOutcome
 
 
@@ -60,13 +61,12 @@ class Mixer:
         return True
 
     def sums(self) -> dict[str, object]:
-        """What was counted since the last decision, over all workers; a collective."""
-        return {"losses": self._world.sum(self._sums.clone()).cpu().numpy(), "present": self._present.copy()}
+        """What was counted since the last decision, losses by worker; a collective."""
+        return {"losses": gather_sums(self._sums, self._world), "present": self._present.copy()}
 
     def load_sums(self, sums: dict[str, np.ndarray]) -> None:
-        """Go on from :meth:`sums`; rank 0 carries the losses of all."""
-        if self._world.rank == 0:
-            self._sums = torch.as_tensor(sums["losses"], dtype=torch.float64).to(self._world.device)
+        """Go on from :meth:`sums`."""
+        self._sums = own_sums(sums["losses"], self._world)
         self._present = np.array(sums["present"], dtype=np.float64)
 
     def _statistics(self) -> Statistics:

@@ -67,6 +67,7 @@ def load_optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module, t
         if name not in parameters:
             raise CheckpointError(f"the checkpoint has optimizer state for '{name}', which this model does not have.")
         parameter = parameters[name]
-        # step counters stay on the host in float32; moments live where and as the parameter does
-        moved = value.clone() if slot == "step" else value.to(parameter.device, parameter.dtype, copy=True)
+        # the fused update wants its step counters (float32) beside the parameter, like the moments
+        dtype = value.dtype if slot == "step" else parameter.dtype
+        moved = value.to(parameter.device, dtype, copy=True)
         optimizer.state[parameter][slot] = moved

@@ -1,5 +1,6 @@
 """How far a run has come: everything about it that is neither a parameter nor an optimizer's moment."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -42,7 +43,7 @@ def note_evaluation(progress: Progress, metrics: Metrics, value: float | None, s
     """
     progress.metrics = {task: dict(values) for task, values in metrics.items()}
     progress.evaluated = progress.step
-    if spec is None or value is None:
+    if spec is None or value is None or not math.isfinite(value):
         return False
     name = spec.metric.rpartition("/")[2]
     margin = -spec.min_delta if name in LOWER_IS_BETTER else spec.min_delta

@@ -21,7 +21,7 @@ from distmtl.parallel.reduce import sum_gradients
 from distmtl.parallel.world import World
 from distmtl.training.facts import StepFacts
 from distmtl.training.forward import LossPass
-from distmtl.training.micro import Micro, cut, to_device
+from distmtl.training.micro import Micro, blank_row, cut, to_device
 
 Vector = npt.NDArray[np.float64]
 
@@ -104,6 +104,9 @@ class TrainStep:
             for micro in cut(batch.sources, self._settings.micro_rows)
         ]
         losses, weights, state = self._backward(micros, batch.step, facts)
+        if not facts.present.any():  # no row of the step has a label: nothing is updated
+            self.optimizer.zero_grad(set_to_none=True)
+            return StepOutcome(losses, weights, None, skipped=True)
         self._reduce_private(facts)
         self.scaler.unscale_(self.optimizer)
         norm = self._clip() if measure_norm or self._settings.clip_norm is not None else None
@@ -112,13 +115,32 @@ class TrainStep:
             self.balancer_state = state
         return StepOutcome(losses, weights, norm, skipped)
 
+    def warm_up(self, batch: StepBatch) -> None:
+        """One backward pass that updates nothing; a collective.
+
+        DDP arranges its buckets anew after the first one, and the arrangement decides the order of summation over
+        three workers or more: without this, the first step after a resume would sum in another order.
+        """
+        if self._averaged == 1:
+            return
+        blank = tuple(to_device(blank_row(part), self._world.device) for part in batch.sources)
+        sums = self._forward(blank, batch.step, np.ones(len(self._private), dtype=np.bool_))
+        (sums * 0.0).sum().backward()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def is_finite(self) -> bool:
+        """Whether every parameter is; the same on every worker."""
+        return all(bool(parameter.isfinite().all()) for parameter in self._parameters)
+
     def _backward(self, micros: Sequence[Micro], step: int, facts: StepFacts) -> tuple[Tensor, Vector, State]:
         inverse = torch.from_numpy(1.0 / np.where(facts.present, facts.counts, np.inf)).to(self._world.device)
         sums = torch.zeros_like(inverse)
         balanced: tuple[Vector, State] | None = None
         if self._balancer.needs is Needs.NOTHING:
             balanced = self._balance(step, facts, None)
-        elif len(micros) > 1:  # the weights must be known before the first backward pass: one forward pass more
+        elif self._settings.micro_rows is not None:
+            # The weights must be known before the first backward pass, which takes one forward pass more. Workers may
+            # have different numbers of micro-batches, so whether they take it must not depend on these.
             with torch.no_grad():
                 for micro in micros:
                     sums += self._forward(micro, step, facts.present)
@@ -151,9 +173,6 @@ class TrainStep:
 
     def _reduce_private(self, facts: StepFacts) -> None:
         """Sum the gradients of private parameters outside DDP; drop those of absent tasks (idle law)."""
-        if not facts.present.any():
-            self.optimizer.zero_grad(set_to_none=True)
-            return
         outside: list[nn.Parameter] = []
         for (name, parameters), present in zip(self._private.items(), facts.present, strict=True):
             if not present:

@@ -37,7 +37,9 @@ def main() -> int:
             measured = distmtl.evaluate(run.run, split="test").tasks
             for task, metric in SHOWN.items():
                 scores[task].append(measured[task][metric])
-    table = Table("task", "metric", *(f"seed {seed}" for seed in range(options.seeds)), "mean", "spread", "boosting", box=None)
+    table = Table(
+        "task", "metric", *(f"seed {seed}" for seed in range(options.seeds)), "mean", "spread", "boosting", box=None
+    )
     for task, values in scores.items():
         spread = statistics.stdev(values) if len(values) > 1 else 0.0
         row = [*values, statistics.mean(values), spread, BOOSTING[task]]

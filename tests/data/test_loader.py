@@ -89,6 +89,16 @@ def test_workers_get_the_rows_that_the_plan_names(data):
         worker.close()
 
 
+@pytest.mark.parametrize("rows", [30, 300, 900])
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_steps_that_span_passes(lanes, rows):
+    sources = [memory_source("a", 260, 64, ((4, 4),)), memory_source("b", 100, 64, ((1, 36),))]
+    plan, mixture = plan_of(sources, lanes), Mixture.constant({"a": 2, "b": 1}, rows)
+    with Loader(sources, plan, mixture, horizon=40) as batches:
+        for step, batch in enumerate(batches):
+            assert_shares([batch], planned_rows(sources, plan, mixture, step))
+
+
 def test_it_goes_on_where_another_stood_at_any_world_size():
     sources = three_sources()
     mixture = Mixture.constant({"large": 3, "small": 2, "tiny": 1}, 50).extended(7, (1, 1, 1))

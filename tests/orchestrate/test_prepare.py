@@ -123,7 +123,7 @@ def test_sources_with_other_groups(folder: Path) -> None:
     values["sources"]["small"]["inputs"] = {"dense": ["age"]}
     assert refused(parse_config(values), ConfigError) == (
         "sources.small.inputs: source 'big' has an input group 'categorical' and source 'small' has none. "
-        "One trunk reads all sources: give them the same groups."
+        "All sources feed one trunk: give them the same groups of the same columns."
     )
 
 
@@ -132,7 +132,7 @@ def test_sources_with_other_columns(folder: Path) -> None:
     values["sources"]["small"]["inputs"]["dense"] = ["age", "z"]
     assert refused(parse_config(values), ConfigError) == (
         "sources.big.inputs.dense: column 'z' is an input of source 'small' and not of source 'big'. "
-        "One trunk reads all sources: give the group the same columns."
+        "All sources feed one trunk: give the group the same columns."
     )
 
 

@@ -10,6 +10,7 @@ import torch
 
 from distmtl.checkpoint.commit import find
 from distmtl.checkpoint.run import open_run_uri
+from distmtl.config import parse_config
 from distmtl.errors import CheckpointError, ConfigError
 from distmtl.orchestrate import train
 from distmtl.training.result import RunResult
@@ -78,11 +79,7 @@ def test_a_resumed_run_is_bit_equal_to_an_undisturbed_one(
     whole = train(run_config(uris, tmp_path, name="whole", **sections))
     config = run_config(uris, tmp_path, name="parts", **sections)
     train(run_config(uris, tmp_path, name="parts", **sections, train={"steps": 60, "eval_every": 30}))
-    # as if it had been killed after step 42: what came later is gone
-    run = open_run_uri(str(tmp_path / "parts"))
-    for ref in find(run):
-        if ref.step > 42:
-            run.store.clear(ref.key)
+    _cut_off(str(tmp_path / "parts"), after=42)
     resumed = train(config)
     assert resumed.step == whole.step == 60
     assert (losses(resumed.run) == losses(whole.run))[~np.isnan(losses(whole.run))].all()
@@ -90,6 +87,31 @@ def test_a_resumed_run_is_bit_equal_to_an_undisturbed_one(
     for name, tensor in tensors(resumed.run).items():
         assert torch.equal(tensor, expected[name]), name
     assert resumed.tasks == whole.tasks
+
+
+@pytest.mark.dist
+def test_three_workers_resume_bit_for_bit(uris: dict[str, str], tmp_path: Path) -> None:
+    sections: dict[str, Any] = {
+        "train": {"steps": 30, "log_every": 7, "eval_every": 15},
+        "checkpoint": {"every": 10, "keep_last": 9},
+    }
+    whole = train(run_config(uris, tmp_path, name="whole", **sections), runtime="torchrun", workers=3)
+    config = run_config(uris, tmp_path, name="parts", **sections)
+    _cut_off(train(config, runtime="torchrun", workers=3).run, after=10)
+    resumed = train(config, runtime="torchrun", workers=3)
+    assert (losses(resumed.run) == losses(whole.run))[~np.isnan(losses(whole.run))].all()
+    expected = tensors(whole.run)
+    for name, tensor in tensors(resumed.run).items():
+        assert torch.equal(tensor, expected[name]), name
+    assert resumed.tasks == whole.tasks
+
+
+def _cut_off(uri: str, after: int) -> None:
+    """As if the run had been killed: its checkpoints after a step are gone."""
+    run = open_run_uri(uri)
+    for ref in find(run):
+        if ref.step > after:
+            run.store.clear(ref.key)
 
 
 def test_a_finished_run_prints_its_result_and_can_be_extended(uris: dict[str, str], tmp_path: Path) -> None:
@@ -130,6 +152,29 @@ def test_never_begins_anew_and_a_uri_branches_off(uris: dict[str, str], tmp_path
         assert torch.equal(tensor, expected[name]), name
     with pytest.raises(CheckpointError):
         train(run_config(uris, tmp_path, name="other"), resume=f"{anew.run}/checkpoints/step-00000039")
+
+
+def test_a_branch_remembers_where_it_began(uris: dict[str, str], tmp_path: Path) -> None:
+    first = train(run_config(uris, tmp_path))
+    middle = next(ref for ref in find(open_run_uri(first.run)) if ref.step == 40)
+    branch = run_config(uris, tmp_path, name="branch")
+    _cut_off(train(branch, resume=middle.uri).run, after=0)  # it died before its first commit
+    changed = run_config(uris, tmp_path, name="branch", batch={"rows": 49})
+    with pytest.raises(ConfigError, match=r"batch\.rows"):
+        train(changed)
+    with pytest.raises(ConfigError, match=r"batch\.rows"):
+        train(changed)  # being refused once changed nothing
+    expected = tensors(first.run)
+    for name, tensor in tensors(train(branch).run).items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+def test_two_readings_of_one_column_are_refused(uris: dict[str, str], tmp_path: Path) -> None:
+    config = run_config(uris, tmp_path)
+    values = config.model_dump(mode="json", exclude_unset=True)
+    values["tasks"]["rating"] = {"source": "shop", "target": "click", "kind": "regression"}
+    with pytest.raises(ConfigError, match="Pack the column twice"):
+        train(parse_config(values))
 
 
 def test_early_stopping_ends_a_run_for_good(uris: dict[str, str], tmp_path: Path) -> None:

@@ -51,6 +51,8 @@ CASES = {
     "row mean": (replace(HARD, objective="row_mean"), "equal"),
     "uncertainty": (replace(HARD, riding=("click", "price")), "uncertainty"),
     "weights from losses": (replace(HARD, micro_rows=4), "losses"),
+    # the larger share makes two micro-batches, the smaller one
+    "uneven micro-batches": (replace(HARD, rows=(13, 6), micro_rows=9), "losses"),
 }
 
 
