@@ -69,6 +69,10 @@ schema: .venv/dev
 bench: .venv/dev
 	for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
 
+docs: .venv/dev
+	$(PIP) --editable '.[docs]'
+	$(BIN)/mkdocs build --quiet
+
 results: .venv/dev
 	$(BIN)/python examples/adult/results.py
 

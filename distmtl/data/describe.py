@@ -38,7 +38,7 @@ def describe_inputs(
         ConfigError: A group mixes kinds, or two sources disagree on a column's kind or shape.
     """
     uses = [
-        _Use(name, source, group, source.column(column))
+        _Use(name, source, group, _input_column(name, source, group, column))
         for name, source in sources.items()
         for group, columns in _groups(specs[name]).items()
         for column in _distinct(name, group, columns)
@@ -58,6 +58,13 @@ def describe_inputs(
         )
         for name, source in sources.items()
     }
+
+
+def _input_column(name: str, source: Source, group: str, column: str) -> Column:
+    try:
+        return source.column(column)
+    except SourceError as error:
+        raise SourceError(error.what, f"sources.{name}.inputs.{group}: {error.where}", error.remedy) from error
 
 
 def check_weight(source: Source, column: str) -> None:
