@@ -81,23 +81,28 @@ class MetricsLog:
                 continue
 
 
-def read_metrics(store: Store) -> list[dict[str, Any]]:
+def read_metrics(store: Store, begun: Mapping[int, int] | None = None) -> list[dict[str, Any]]:
     """The metrics of a run, attempts merged, in the order of their steps.
 
-    An attempt supersedes what earlier ones wrote from the step of its first line on.
+    An attempt supersedes what earlier ones wrote beyond the step that it went on from.
 
     Args:
         store: The run's folder.
+        begun: That step by attempt; where it is not known, it is the one before the attempt's first line.
 
     Raises:
         StoreError: A file cannot be read.
     """
-    numbered = [(int(match[1]), entry.key) for entry in store.list() if (match := _NAME.match(entry.key))]
+    keys = {int(match[1]): entry.key for entry in store.list() if (match := _NAME.match(entry.key))}
     merged: list[dict[str, Any]] = []
-    for _, key in sorted(numbered):
-        lines = [json.loads(line) for line in store.get(key).splitlines() if line.strip()]
-        if lines:
-            merged = [line for line in merged if line["step"] < lines[0]["step"]] + lines
+    for number in sorted({*keys, *(begun or ())}):
+        text = store.get(keys[number]) if number in keys else b""
+        lines = [json.loads(line) for line in text.splitlines() if line.strip()]
+        if begun is not None and number in begun:
+            merged = [line for line in merged if line["step"] <= begun[number]]
+        elif lines:
+            merged = [line for line in merged if line["step"] < lines[0]["step"]]
+        merged += lines
     return merged
 
 

@@ -89,7 +89,8 @@ def run_facts(run: RunStore) -> RunFacts:
     """
     record = read_record(run)
     attempts = tuple(attempt for _, attempt in sorted(read_attempts(run).items()))
-    return RunFacts(run, record, attempts, tuple(checkpoint_facts(run)), tuple(read_metrics(run.store)))
+    begun = {attempt.number: attempt.resumed_from or 0 for attempt in attempts}
+    return RunFacts(run, record, attempts, tuple(checkpoint_facts(run)), tuple(read_metrics(run.store, begun)))
 
 
 def checkpoint_facts(run: RunStore) -> list[CheckpointFacts]:

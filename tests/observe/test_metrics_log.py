@@ -97,3 +97,14 @@ def test_scalars_of_libraries_become_numbers():
 )
 def test_every_value_becomes_valid_json(value):
     json.loads(json.dumps(finite_json(value), allow_nan=False))
+
+
+def test_a_fresh_start_supersedes_everything(tmp_path):
+    store = open_store(str(tmp_path))
+    for number, steps in ((1, (1, 2, 3)), (3, (2, 4))):
+        text = "".join(f'{{"step": {step}, "split": "train", "attempt": {number}}}\n' for step in steps)
+        store.put(f"metrics-{number}.jsonl", text.encode())
+    steps = [(line["attempt"], line["step"]) for line in read_metrics(store, {1: 0, 2: 0, 3: 0})]
+    assert steps == [(3, 2), (3, 4)]
+    steps = [(line["attempt"], line["step"]) for line in read_metrics(store, {1: 0, 3: 1})]
+    assert steps == [(1, 1), (3, 2), (3, 4)]
