@@ -30,11 +30,13 @@ class Origin:
         ref: Which.
         values: Progress, facts and the rest, without tensors.
         config: The run file that wrote it.
+        shapes: Shapes of its tensors, by name.
     """
 
     ref: CheckpointRef
     values: Mapping[str, Any]
     config: Mapping[str, Any]
+    shapes: Mapping[str, tuple[int, ...]]
 
     @property
     def digests(self) -> dict[str, str]:
@@ -72,8 +74,9 @@ def find_origin(run: RunStore, resume: str) -> Origin | None:
 
 
 def _read(run: RunStore, ref: CheckpointRef) -> Origin:
-    values = read_manifest(run, ref).values
-    return Origin(ref, values, values["facts"]["config"])
+    manifest = read_manifest(run, ref)
+    shapes = {name: record.spec.shape for name, record in manifest.tensors.items()}
+    return Origin(ref, manifest.values, manifest.values["facts"]["config"], shapes)
 
 
 def allowed_changes(config: RunConfig, origin: Origin | None, allow_change: tuple[str, ...]) -> list[str]:

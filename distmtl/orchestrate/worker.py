@@ -14,7 +14,7 @@ from distmtl.checkpoint.retention import sweep_orphans
 from distmtl.checkpoint.run import RunStore, open_run
 from distmtl.config.environment import resolve_env
 from distmtl.observe.events import notice
-from distmtl.orchestrate.assemble import assemble, open_loader
+from distmtl.orchestrate.assemble import Assembled, assemble, open_loader
 from distmtl.orchestrate.job import Job
 from distmtl.orchestrate.origin import Origin, allowed_changes, find_origin, write_record
 from distmtl.orchestrate.prepare import Prepared, prepare
@@ -26,7 +26,7 @@ from distmtl.training.pace import Pace
 from distmtl.training.progress import Progress
 from distmtl.training.result import RunResult
 from distmtl.training.runtime import Runtime
-from distmtl.training.state import restore
+from distmtl.training.state import require_model, restore
 
 MOST_STEPS_PER_EXCHANGE = 16
 
@@ -49,18 +49,23 @@ def run_worker(job: Job, runtime: Runtime) -> RunResult:
         runtime.emit(notice(change))
     if origin is not None and job.resume == "auto" and origin.has_ended(prepared):
         return _already_ended(run, origin, world, began)
+    assembled = assemble(prepared, world)
+    if origin is not None:  # before the fence goes up, which would hide what the run has
+        shapes = origin.shapes
+        together(world, lambda: require_model(shapes, assembled.parts.model))
     start = start_attempt(run, world, runtime.owner, job.resume)
     on_first(world, lambda: write_record(run, job.config))
     for skipped in start.loaded.skipped if start.loaded else ():
         runtime.emit(notice(f"checkpoint {skipped.ref.uri} cannot be used: {skipped.reason}"))
     on_first(world, lambda: sweep_orphans(run, start.attempt))
-    return _train(job, runtime, prepared, run, start, began)
+    return _train(job, runtime, prepared, assembled, run, start, began)
 
 
-def _train(job: Job, runtime: Runtime, prepared: Prepared, run: RunStore, start: Start, began: float) -> RunResult:
+def _train(
+    job: Job, runtime: Runtime, prepared: Prepared, assembled: Assembled, run: RunStore, start: Start, began: float
+) -> RunResult:
     world = runtime.world
     config = prepared.config
-    assembled = assemble(prepared, world)
     parts = assembled.parts
     progress = Progress()
     if start.loaded is not None:

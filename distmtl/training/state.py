@@ -1,6 +1,7 @@
 """What of a training process goes into a checkpoint, and how it is put back."""
 
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -83,22 +84,31 @@ def load_model(state: RunState, model: MultiTaskModel) -> None:
     Raises:
         CheckpointError: The names or shapes are those of another model.
     """
-    wanted = model.state_dict()
-    found = {name.removeprefix(MODEL): t for name, t in state.tensors.items() if name.startswith(MODEL)}
-    odd = sorted(wanted.keys() ^ found.keys()) or [name for name in wanted if wanted[name].shape != found[name].shape]
+    require_model({name: tensor.shape for name, tensor in state.tensors.items()}, model)
+    dtypes = {name: tensor.dtype for name, tensor in model.state_dict().items()}
+    model.load_state_dict({name: state.tensors[MODEL + name].to(dtype) for name, dtype in dtypes.items()})
+
+
+def require_model(shapes: Mapping[str, Sequence[int]], model: MultiTaskModel) -> None:
+    """Refuse a checkpoint of another model.
+
+    Args:
+        shapes: Of the checkpoint's tensors, by name.
+        model: The model that is to go on with it.
+
+    Raises:
+        CheckpointError: Names or shapes of parameters or buffers differ.
+    """
+    wanted = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name.removeprefix(MODEL): list(shape) for name, shape in shapes.items() if name.startswith(MODEL)}
+    odd = [name for name in sorted({*wanted, *found}) if wanted.get(name) != found.get(name)]
     if odd:
-        name = odd[0]
-        there, here = found.get(name), wanted.get(name)
+        there, here = (shapes_of.get(odd[0], "absent") for shapes_of in (found, wanted))
         raise CheckpointError(
-            f"the checkpoint is of another model: '{name}' is {_shape(there)} there and {_shape(here)} here"
+            f"the checkpoint is of another model: '{odd[0]}' is {there} there and {here} here"
             f" ({len(odd)} differ in all).",
             remedy="Use the model section of the run that wrote it.",
         )
-    model.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in found.items()})
-
-
-def _shape(tensor: torch.Tensor | None) -> str:
-    return "absent" if tensor is None else str(list(tensor.shape))
 
 
 def _generators() -> dict[str, Any]:

@@ -154,6 +154,15 @@ def test_never_begins_anew_and_a_uri_branches_off(uris: dict[str, str], tmp_path
         train(run_config(uris, tmp_path, name="other"), resume=f"{anew.run}/checkpoints/step-00000039")
 
 
+def test_another_model_is_refused_before_anything_is_hidden(uris: dict[str, str], tmp_path: Path) -> None:
+    first, second = (train(run_config(uris, tmp_path, name=name, train={"steps": 20})) for name in ("a", "b"))
+    model = {"kind": "hard_sharing", "trunk": {"kind": "tabular_mlp", "hidden": [4]}}
+    config = run_config(uris, tmp_path, name="b", model=model)
+    with pytest.raises(CheckpointError, match="another model"):
+        train(config, resume=first.run, allow_change=("model", "train"))
+    assert find(open_run_uri(second.run))[0].uri == second.checkpoint
+
+
 def test_a_branch_remembers_where_it_began(uris: dict[str, str], tmp_path: Path) -> None:
     first = train(run_config(uris, tmp_path))
     middle = next(ref for ref in find(open_run_uri(first.run)) if ref.step == 40)
