@@ -14,6 +14,12 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest
 
+# S3 tests start a server of their own, where its packages are installed (docs/s3.md says which).
+LEFT_OUT := slow or slurm or netns or gpu
+ifeq ($(shell command -v radosgw || true),)
+LEFT_OUT := $(LEFT_OUT) or s3
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo results test test-all check fmt lint types arch bench docs schema clean
 
@@ -41,7 +47,8 @@ demo: .venv/runtime
 	$(BIN)/distmtl eval runs/adult --split test
 
 test: .venv/dev
-	$(PYTEST) -m "not (slow or s3 or slurm or netns or gpu)"
+	@case "$(LEFT_OUT)" in *s3*) echo "The S3 tests are left out: radosgw is not installed. See docs/s3.md." ;; esac
+	$(PYTEST) -m "not ($(LEFT_OUT))"
 
 test-all: .venv/dev
 	$(PYTEST)

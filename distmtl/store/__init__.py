@@ -1,9 +1,9 @@
 """One small interface over folders and object stores: the only place that imports obstore and fsspec."""
 
-from distmtl.store.address import parse_uri
+from distmtl.store.address import is_remote, parse_uri
 from distmtl.store.base import Entry, Store, Writer
 
-__all__ = ["Entry", "Store", "Writer", "open_store"]
+__all__ = ["Entry", "Store", "Writer", "is_remote", "open_store"]
 
 
 def open_store(uri: str) -> Store:

@@ -75,6 +75,11 @@ def parse_uri(uri: str) -> Address:
     return Address(scheme, parts.netloc, path)
 
 
+def is_remote(uri: str) -> bool:
+    """Whether reading what a store's URI names goes over a network, or may."""
+    return parse_uri(uri).scheme not in {"file", "memory"}
+
+
 def _parse_folder_or_chain(uri: str) -> Address:
     chained = "::" in uri and "://" in uri
     return Address("chain", "", uri) if chained else _folder(uri)

@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import os
 from datetime import timedelta
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -26,17 +27,32 @@ Client = AzureStore | GCSStore | MemoryStore | S3Store
 
 CONNECT_TIMEOUT_S = 5
 SILENCE_TIMEOUT_S = 30
+"""How long one try waits for the next bytes of an answer."""
 REQUEST_TIMEOUT_S = 120
-"""Of one try of one request; a try is a part of at most a few megabytes, or one block."""
-RETRIES = 8
-RETRY_TIMEOUT_S = 180
+"""Of one try as a whole; it moves one block, or a part of :data:`distmtl.store.object_store.PART_BYTES`."""
+PATIENCE_S = 180
+"""How long a request is tried again after failures that may pass."""
+QUICK_RETRIES = 3
+"""Tries that obstore makes by itself, within a second; the longer waits are those of ``connection``."""
+
+
+class Purpose(Enum):
+    """What a client is for.
+
+    An upload is silent while its bytes are on their way, for longer than any answer should be on a slow line, and
+    cannot be repeated from without once it is under way.
+    """
+
+    REQUEST = "request"
+    UPLOAD = "upload"
+
 
 _MEMORY: dict[str, MemoryStore] = {}
 _NETWORK_PIDS: set[int] = set()
 """Processes, this one or its ancestors, in which obstore's network threads run: they do not survive a fork."""
 
 
-def connect(address: Address) -> Client:
+def connect(address: Address, purpose: Purpose) -> Client:
     """A client of the bucket, container or memory store that an address names. Sends nothing yet.
 
     Raises:
@@ -52,7 +68,7 @@ def connect(address: Address) -> Client:
             )
         _NETWORK_PIDS.add(os.getpid())
     try:
-        return _connect(address.scheme, address.root)
+        return _connect(address.scheme, address.root, purpose)
     except (BaseError, OSError, ValueError) as error:
         raise StoreError(
             f"the store cannot be opened: {str(error).splitlines()[0]}.",
@@ -61,20 +77,20 @@ def connect(address: Address) -> Client:
         ) from error
 
 
-def _connect(scheme: str, bucket: str) -> Client:
+def _connect(scheme: str, bucket: str, purpose: Purpose) -> Client:
     match scheme:
         case "memory":
             return _MEMORY.setdefault(bucket, MemoryStore())
         case "s3":
-            return _connect_s3(bucket)
+            return _connect_s3(bucket, purpose)
         case "gs":
-            return GCSStore(bucket, client_options=_client_options(), retry_config=_retries())
+            return GCSStore(bucket, client_options=_client_options(purpose), retry_config=_retries(purpose))
         case "az":
-            return AzureStore(bucket, client_options=_client_options(), retry_config=_retries())
+            return AzureStore(bucket, client_options=_client_options(purpose), retry_config=_retries(purpose))
     raise ValueError(f"'{scheme}' is not an object store")
 
 
-def _connect_s3(bucket: str) -> S3Store:
+def _connect_s3(bucket: str, purpose: Purpose) -> S3Store:
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
     plain = urlsplit(endpoint).scheme == "http"
     config: S3Config = {}
@@ -84,8 +100,8 @@ def _connect_s3(bucket: str) -> S3Store:
     return S3Store(
         bucket,
         config=config,
-        client_options=_client_options(allow_http=plain),
-        retry_config=_retries(),
+        client_options=_client_options(purpose, allow_http=plain),
+        retry_config=_retries(purpose),
         credential_provider=_profile_credentials(),
     )
 
@@ -113,21 +129,29 @@ def _profile_credentials() -> "S3CredentialProvider | None":
     return provider
 
 
-def _client_options(*, allow_http: bool = False) -> "ClientConfig":
+def _client_options(purpose: Purpose, *, allow_http: bool = False) -> "ClientConfig":
     options: ClientConfig = {
         "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_S),
-        "read_timeout": timedelta(seconds=SILENCE_TIMEOUT_S),
         "timeout": timedelta(seconds=REQUEST_TIMEOUT_S),
     }
+    if purpose is Purpose.REQUEST:
+        options["read_timeout"] = timedelta(seconds=SILENCE_TIMEOUT_S)
     if allow_http:
         options["allow_http"] = True
     return options
 
 
-def _retries() -> "RetryConfig":
-    """Exponential waits, which obstore jitters, so that a thousand workers do not come back at the same instant."""
+def _retries(purpose: Purpose) -> "RetryConfig":
+    """Exponential waits, which obstore jitters, so that a thousand workers do not come back at the same instant.
+
+    Its waits grow by half a step on average, so a number of tries bounds no time: eight of them are over in 3 s.
+    """
     return {
-        "max_retries": RETRIES,
-        "retry_timeout": timedelta(seconds=RETRY_TIMEOUT_S),
-        "backoff": {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=10), "base": 2},
+        "max_retries": QUICK_RETRIES if purpose is Purpose.REQUEST else 1000,
+        "retry_timeout": timedelta(seconds=PATIENCE_S),
+        "backoff": {
+            "init_backoff": timedelta(seconds=0.1),
+            "max_backoff": timedelta(seconds=1 if purpose is Purpose.REQUEST else 8),
+            "base": 2,
+        },
     }

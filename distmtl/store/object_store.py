@@ -4,46 +4,36 @@ A multipart upload that was killed stays invisible, but its parts are kept and b
 that aborts incomplete uploads after a few days.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import NoReturn
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import AlreadyExistsError
 
 from distmtl.errors import KeyExistsError, KeyMissingError, StoreError
 from distmtl.store.address import Address, check_key, check_prefix, join
 from distmtl.store.base import BytesLike, Entry, Writer
-from distmtl.store.cloud import Client, connect
+from distmtl.store.cloud import Client, Purpose
+from distmtl.store.connection import CLIENT_ERRORS, Connection
+from distmtl.store.failure import explain
 
 PART_BYTES = 8 * 2**20
 PARTS_IN_FLIGHT = 8
 """A writer holds at most ``PART_BYTES * PARTS_IN_FLIGHT`` bytes; then ``write`` waits."""
 RANGES_IN_FLIGHT = 8
-
-
-class _Connection:
-    """A client of one bucket, opened on first use and looked up again after a fork."""
-
-    def __init__(self, address: Address) -> None:
-        self._address = address
-        self._opened: tuple[int, Client] | None = None
-
-    def client(self) -> Client:
-        """The client that belongs to this process."""
-        if self._opened is None or self._opened[0] != os.getpid():
-            self._opened = os.getpid(), connect(self._address)
-        return self._opened[1]
+SMALL_BYTES = 2**20
+"""Up to which an object goes out as a request like others; a larger one is an upload."""
 
 
 class ObjectStore:
     """A prefix of a bucket, a container or a memory store."""
 
-    def __init__(self, address: Address, connection: _Connection | None = None) -> None:
+    def __init__(self, address: Address, connection: Connection | None = None) -> None:
         self._address = address
-        self._connection = connection or _Connection(address)
+        self._connection = connection or Connection(address)
 
     def __reduce__(self) -> tuple[type["ObjectStore"], tuple[Address]]:
         return ObjectStore, (self._address,)
@@ -58,43 +48,41 @@ class ObjectStore:
 
     def put(self, key: str, data: BytesLike) -> None:
         """See ``Store``."""
-        path = self._path(key)
+        path, body = self._path(key), bytes(data)  # The memory store keeps what it is given.
+
+        def send(client: Client) -> None:
+            obstore.put(client, path, body, chunk_size=PART_BYTES, max_concurrency=PARTS_IN_FLIGHT)
+
         with self._errors("written", key):
-            obstore.put(
-                self._connection.client(),
-                path,
-                bytes(data),  # The memory store keeps what it is given.
-                chunk_size=PART_BYTES,
-                max_concurrency=PARTS_IN_FLIGHT,
-            )
+            self._connection.ask(send, _purpose(body))
 
     def put_new(self, key: str, data: BytesLike) -> None:
         """See ``Store``. Always a single request: some stores ignore the condition on multipart uploads."""
-        path = self._path(key)
+        path, body = self._path(key), bytes(data)
+
+        def send(client: Client) -> None:
+            obstore.put(client, path, body, mode="create", use_multipart=False)
+
         with self._errors("written", key):
-            obstore.put(self._connection.client(), path, bytes(data), mode="create", use_multipart=False)
+            self._connection.ask(send, _purpose(body))
 
     @contextmanager
     def writer(self, key: str) -> Iterator[Writer]:
         """See ``Store``."""
-        path = self._path(key)
-        with self._errors("written", key):
-            stream = obstore.open_writer(
-                self._connection.client(), path, buffer_size=PART_BYTES, max_concurrency=PARTS_IN_FLIGHT
-            )
+        upload = _Upload(self._connection, self._path(key))
         try:
-            yield _ObjectWriter(stream.write, lambda error: self._raise("written", key, error))
+            yield _ObjectWriter(upload, lambda error: self._raise("written", key, error))
         except BaseException as error:
-            stream.__exit__(type(error), error, error.__traceback__)  # Aborts the upload.
+            upload.abort(error)
             raise
         with self._errors("written", key):
-            stream.close()
+            upload.finish()
 
     def get(self, key: str) -> bytes:
         """See ``Store``."""
         path = self._path(key)
         with self._errors("read", key):
-            return bytes(obstore.get(self._connection.client(), path).bytes())
+            return self._connection.ask(lambda client: bytes(obstore.get(client, path).bytes()))
 
     def get_range(self, key: str, offset: int, length: int) -> memoryview:
         """See ``Store``."""
@@ -102,7 +90,9 @@ class ObjectStore:
         if length == 0:
             return self._nothing_of(key)
         with self._errors("read", key):
-            data = memoryview(obstore.get_range(self._connection.client(), path, start=offset, length=length))
+            data = memoryview(
+                self._connection.ask(lambda client: obstore.get_range(client, path, start=offset, length=length))
+            )
         if len(data) != length:
             raise StoreError(
                 f"bytes {offset} to {offset + length} of '{key}' are asked for, but it ends at {offset + len(data)}.",
@@ -127,7 +117,7 @@ class ObjectStore:
         path = self._path(key)
         try:
             with self._errors("read", key):
-                return obstore.head(self._connection.client(), path)["size"]
+                return self._connection.ask(lambda client: obstore.head(client, path)["size"])
         except KeyMissingError:
             return None
 
@@ -135,17 +125,21 @@ class ObjectStore:
         """See ``Store``."""
         folder = self._prefix(prefix)
         with self._errors("listed", prefix):
-            found = obstore.list_with_delimiter(self._connection.client(), folder or None)
+            found = self._connection.ask(lambda client: obstore.list_with_delimiter(client, folder or None))
         return sorted(self._key(path) for path in found["common_prefixes"])
 
     def list(self, prefix: str = "") -> list[Entry]:
         """See ``Store``."""
         folder = self._prefix(prefix)
-        with self._errors("listed", prefix):
-            pages = obstore.list(self._connection.client(), folder or None, chunk_size=1000)
+
+        def read(client: Client) -> list[Entry]:
+            pages = obstore.list(client, folder or None, chunk_size=1000)
             return sorted(
                 Entry(self._key(item["path"]), item["size"], item["last_modified"]) for page in pages for item in page
             )
+
+        with self._errors("listed", prefix):
+            return self._connection.ask(read)
 
     def delete(self, keys: Iterable[str]) -> None:
         """See ``Store``."""
@@ -154,13 +148,13 @@ class ObjectStore:
             return
         try:
             with self._errors("deleted", next(iter(paths))):
-                obstore.delete(self._connection.client(), list(paths.values()))
+                self._connection.ask(lambda client: obstore.delete(client, [*paths.values()]))
         except KeyMissingError:
             # Some stores refuse the whole batch for one missing key: go through them singly.
             for key, path in paths.items():
                 try:
                     with self._errors("deleted", key):
-                        obstore.delete(self._connection.client(), path)
+                        self._connection.ask(partial(_delete, path))
                 except KeyMissingError:
                     continue
 
@@ -191,27 +185,78 @@ class ObjectStore:
     def _errors(self, action: str, key: str) -> Iterator[None]:
         try:
             yield
-        except (BaseError, OSError, ValueError) as error:
+        except CLIENT_ERRORS as error:
             self._raise(action, key, error)
 
     def _raise(self, action: str, key: str, error: Exception) -> NoReturn:
         """Turn an error of the client into ours."""
         if isinstance(error, AlreadyExistsError):
             raise KeyExistsError(f"'{key}' exists already.", self.uri, "It was left as it is.") from error
-        if isinstance(error, FileNotFoundError) and action != "written":
+        failure = explain(error)
+        if isinstance(error, FileNotFoundError) and action != "written" and failure.code != "NoSuchBucket":
             raise KeyMissingError(f"there is no '{key}'.", self.uri, "Check the URI.") from error
-        remedy = "Check the network, the endpoint and the bucket's name."
-        if isinstance(error, PermissionDeniedError | UnauthenticatedError):
-            remedy = "Check the credentials in the environment and their rights on this bucket."
-        cause = str(error).split("\n\nDebug source", 1)[0].rstrip(".")
-        raise StoreError(f"'{key}' cannot be {action}: {cause}.", self.uri, remedy) from error
+        what = f"'{key}'" if key else "the store"
+        raise StoreError(f"{what} cannot be {action}: {failure.cause}.", self.uri, failure.remedy) from error
+
+
+def _purpose(body: bytes) -> Purpose:
+    return Purpose.REQUEST if len(body) <= SMALL_BYTES else Purpose.UPLOAD
+
+
+def _delete(path: str, client: Client) -> None:
+    obstore.delete(client, path)
+
+
+class _Upload:
+    """An upload in parts that begins with the first part: less than that is one request, sent at the end."""
+
+    def __init__(self, connection: Connection, path: str) -> None:
+        self._connection = connection
+        self._path = path
+        self._held = b""
+        self._stream: obstore.WritableFile | None = None
+
+    def write(self, data: bytes) -> None:
+        """Append at most ``PART_BYTES``."""
+        if self._stream is not None:
+            self._stream.write(data)
+            return
+        self._held += data
+        if len(self._held) >= PART_BYTES:
+            # obstore repeats the parts, but not a beginning whose answer was lost.
+            self._stream = self._connection.ask(self._begin, Purpose.UPLOAD)
+            self._held = b""
+
+    def finish(self) -> None:
+        """Publish it."""
+        if self._stream is None:
+            self._connection.ask(self._put, _purpose(self._held))
+        else:
+            self._stream.close()
+
+    def abort(self, error: BaseException) -> None:
+        """Drop what was sent."""
+        if self._stream is not None:
+            self._stream.__exit__(type(error), error, error.__traceback__)
+
+    def _put(self, client: Client) -> None:
+        obstore.put(client, self._path, self._held, use_multipart=False)
+
+    def _begin(self, client: Client) -> "obstore.WritableFile":
+        stream = obstore.open_writer(client, self._path, buffer_size=PART_BYTES, max_concurrency=PARTS_IN_FLIGHT)
+        try:
+            stream.write(self._held)
+        except BaseException as error:
+            stream.__exit__(type(error), error, error.__traceback__)
+            raise
+        return stream
 
 
 class _ObjectWriter:
-    """Feeds a multipart upload."""
+    """Feeds an upload."""
 
-    def __init__(self, write: Callable[[BytesLike], int], fail: Callable[[Exception], NoReturn]) -> None:
-        self._write = write
+    def __init__(self, upload: _Upload, fail: Callable[[Exception], NoReturn]) -> None:
+        self._upload = upload
         self._fail = fail
 
     def write(self, data: BytesLike) -> None:
@@ -220,6 +265,6 @@ class _ObjectWriter:
         try:
             # obstore keeps the buffer that it is given until the part is uploaded; callers may reuse theirs at once.
             for start in range(0, len(view), PART_BYTES):
-                self._write(bytes(view[start : start + PART_BYTES]))
-        except (BaseError, OSError, ValueError) as error:
+                self._upload.write(bytes(view[start : start + PART_BYTES]))
+        except CLIENT_ERRORS as error:
             self._fail(error)

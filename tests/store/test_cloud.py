@@ -33,7 +33,7 @@ def test_a_plain_http_endpoint_is_allowed_and_failures_name_the_store(monkeypatc
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
-    monkeypatch.setattr("distmtl.store.cloud.RETRIES", 0)
+    monkeypatch.setattr("distmtl.store.connection.FIRST_PATIENCE_S", 0)
     with pytest.raises(StoreError, match="'some/key' cannot be read") as error:
         open_store("s3://bucket/prefix").get("some/key")
     assert error.value.where == "s3://bucket/prefix"
