@@ -3,12 +3,12 @@
 import gzip
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from distmtl.data.importers import TextOptions, expand_files, read_file, stem
+from distmtl.data.importers import TextOptions, stem
+from distmtl.data.importers.base import BATCH_BYTES
 from distmtl.errors import SourceError
+from tests.data.importers.laws import opened, table_of
 
 
 def write(folder: Path, text: str | bytes, name: str = "a.csv") -> str:
@@ -18,7 +18,7 @@ def write(folder: Path, text: str | bytes, name: str = "a.csv") -> str:
 
 
 def read(path: str, **options: object) -> dict[str, list[object]]:
-    return read_file(path, TextOptions(**options)).table.to_pydict()  # type: ignore[arg-type]
+    return table_of(opened(path, text=TextOptions(**options))).to_pydict()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -50,31 +50,39 @@ def test_header_can_be_given(tmp_path: Path) -> None:
 
 def test_a_header_that_looks_like_a_row_is_noted(tmp_path: Path) -> None:
     path = write(tmp_path, "39,a\n2,b\n")
-    assert "--header" in read_file(path, TextOptions()).notes[0]
-    assert read_file(path, TextOptions(header=("x", "y"))).notes == ()
+    assert "--header" in opened(path).notes[0]
+    assert opened(path, text=TextOptions(header=("x", "y"))).notes == ()
 
 
 def test_encoding_can_be_given(tmp_path: Path) -> None:
     path = write(tmp_path, "x,y\n1,café\n".encode("latin-1"))
-    with pytest.raises(SourceError, match="--encoding latin-1"):
+    with pytest.raises(SourceError, match=r"line 2 is not in UTF-8. .*--encoding latin-1"):
         read(path)
     assert read(path, encoding="latin-1")["y"] == ["café"]
 
 
 def test_index_of_pandas_is_left_out(tmp_path: Path) -> None:
-    found = read_file(write(tmp_path, ",x\n0,5\n1,6\n"), TextOptions())
-    assert found.table.column_names == ["x"]
+    found = opened(write(tmp_path, ",x\n0,5\n1,6\n"))
+    assert table_of(found).to_pydict() == {"x": ["5", "6"]}
     assert "no name" in found.notes[0]
-    pq.write_table(pa.table({"x": [1], "__index_level_0__": [7]}), tmp_path / "b.parquet")
-    assert read_file(str(tmp_path / "b.parquet"), TextOptions()).table.column_names == ["x"]
 
 
-def test_arrow_files_and_streams(tmp_path: Path) -> None:
-    table = pa.table({"x": [1, 2]})
-    for name, opener in (("f.arrow", pa.ipc.new_file), ("s.arrow", pa.ipc.new_stream)):
-        with pa.OSFile(str(tmp_path / name), "wb") as sink, opener(sink, table.schema) as writer:
-            writer.write_table(table)
-        assert read(str(tmp_path / name)) == {"x": [1, 2]}
+def test_a_file_larger_than_a_batch(tmp_path: Path) -> None:
+    rows = 3 * BATCH_BYTES // 10
+    path = write(tmp_path, "x,y\n" + "".join(f"{i:07d},a\n" for i in range(rows)))
+    raw = opened(path)
+    assert len(list(raw.batches())) > 3
+    table = table_of(raw)
+    assert table["x"].to_pylist() == [f"{i:07d}" for i in range(rows)]
+
+
+def test_the_first_batch_does_not_read_the_file(tmp_path: Path) -> None:
+    head = b"x,y\n" + b"1,2\n" * 8_000_000
+    path = write(tmp_path, head + b"broken\n")
+    batches = opened(path).batches()
+    assert next(batches).num_rows
+    with pytest.raises(SourceError, match="Row #8000002"):
+        list(batches)
 
 
 @pytest.mark.parametrize(
@@ -86,35 +94,18 @@ def test_arrow_files_and_streams(tmp_path: Path) -> None:
         ("a.csv", "x,y,x\n1,2,3\n", "2 columns have the name 'x'"),
         ("a.csv", "x,,z\n1,2,3\n", "column 2 has no name"),
         ("a.csv", "x,y\n1,2\n3\n", "Expected 2 columns, got 1"),
-        ("a.parquet", "not parquet", "cannot be read"),
-        ("a.arrow", "not arrow", "cannot be read"),
-        ("a.xlsx", "", r"'\.xlsx' cannot be packed"),
     ],
 )
 def test_broken_files(tmp_path: Path, name: str, text: str, message: str) -> None:
     path = write(tmp_path, text, name)
     with pytest.raises(SourceError, match=message) as caught:
-        read_file(path, TextOptions())
+        list(opened(path).batches())
     assert caught.value.where == path
     assert caught.value.exit_code == 2
 
 
-def test_files_are_found(tmp_path: Path) -> None:
-    for name in ("b.csv", "a.csv", "notes.md", "c.parquet"):
-        write(tmp_path, "x\n1\n", name)
-    names = ["a.csv", "b.csv", "c.parquet"]
-    assert [Path(f).name for f in expand_files([str(tmp_path)])] == names
-    assert [Path(f).name for f in expand_files([str(tmp_path / "*.csv"), str(tmp_path / "a.csv")])] == names[:2]
-
-
-@pytest.mark.parametrize("pattern", ["nowhere.csv", "no*.csv", "s3://bucket/a.csv"])
-def test_missing_files_are_named(tmp_path: Path, pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SourceError, match="file") as caught:
-        expand_files([pattern])
-    assert pattern in str(caught.value)
-
-
-def test_folder_without_data_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="has no file"):
-        expand_files([str(tmp_path)])
+def test_a_quote_that_is_left_open(tmp_path: Path) -> None:
+    path = write(tmp_path, "x,y\n" + "1,2\n" * 1000 + '3,"4\n' + "1,2\n" * 3_000_000)
+    with pytest.raises(SourceError, match="close a quote") as caught:
+        list(opened(path).batches())
+    assert caught.value.where == path
