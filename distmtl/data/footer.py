@@ -22,6 +22,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from distmtl.data.pages import plain_column
+
 _MAGIC = b"PAR1"
 _STOP = b"\x00"
 
@@ -64,6 +66,18 @@ def template(schema: pa.Schema) -> bytes:
     if not footer.endswith(_STOP) or file[-4:] != _MAGIC:
         raise ValueError("pyarrow wrote a Parquet footer of an unknown form")
     return footer[:-1]
+
+
+def override(schema_footer: bytes) -> bytes:
+    """A template as fields that may follow another template and replace it: for a block of another schema.
+
+    Raises:
+        ValueError: pyarrow wrote a footer of another form.
+    """
+    # The first header counts its field from the one before it: it is written out instead.
+    if schema_footer[:1] != bytes([1 << 4 | _I32]):
+        raise ValueError("pyarrow wrote a Parquet footer of an unknown form")
+    return bytes([_I32]) + _zigzag(1) + schema_footer[1:]
 
 
 def block_range(group: Any) -> tuple[int, int]:
@@ -110,9 +124,17 @@ def read_block(block: Any, schema_footer: bytes, row_group: bytes, columns: Sequ
     footer = schema_footer + row_group + _STOP
     tail = _MAGIC + footer + len(footer).to_bytes(4, "little") + _MAGIC
     metadata = pq.read_metadata(pa.BufferReader(tail))
-    with pq.ParquetFile(pa.BufferReader(pa.py_buffer(block)), metadata=metadata) as file:
-        # pyarrow takes "a" for a prefix of "a.b" and would bring both: the last word is select's.
-        return file.read(columns=list(columns), use_threads=False).select(list(columns))
+    view, group = memoryview(block), metadata.row_group(0)
+    schema = metadata.schema.to_arrow_schema()
+    places = {name: schema.get_field_index(name) for name in columns}
+    found = {name: plain_column(view, group.column(place), schema.field(place)) for name, place in places.items()}
+    decoded = [name for name, array in found.items() if array is None]
+    if decoded:
+        with pq.ParquetFile(pa.BufferReader(pa.py_buffer(block)), metadata=metadata) as file:
+            # pyarrow takes "a" for a prefix of "a.b" and would bring both: the names pick what was meant.
+            table = file.read(columns=decoded, use_threads=False)
+        found |= {name: table[name] for name in decoded}
+    return pa.Table.from_arrays([*found.values()], schema=pa.schema([schema.field(place) for place in places.values()]))
 
 
 def _column_chunk(column: Any, start: int) -> bytes:

@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from operator import attrgetter, index, sub
 from typing import Any, Literal, Self
@@ -79,7 +80,7 @@ class Mixture:
         entry = self._entry(step)
         unit_rows, step_units = (1, self.rows) if self.per == "row" else (self.rows, 1)
         now = split(step * step_units, entry.weights)
-        then = split(entry.first_step * step_units, entry.weights)
+        then = _split_once(entry.first_step * step_units, entry.weights)
         return tuple(base + unit_rows * (k - k0) for base, k, k0 in zip(entry.base, now, then, strict=True))
 
     def _entry(self, step: int) -> MixtureEntry:
@@ -136,6 +137,12 @@ def split(units: int, weights: Sequence[int]) -> tuple[int, ...]:
         first = units and units * (sums[middle] - sums[start]) // (sums[stop] - sums[start])
         parts += [(units - first, middle, stop), (first, start, middle)]
     return tuple(counts)
+
+
+@lru_cache(maxsize=16)
+def _split_once(units: int, weights: tuple[int, ...]) -> tuple[int, ...]:
+    """:func:`split` of where an entry begins, which all its steps ask for."""
+    return split(units, weights)
 
 
 def _checked(sources: Sequence[str], weights: Sequence[int]) -> tuple[int, ...]:

@@ -67,6 +67,32 @@ def unpermute(index: ArrayLike, size: ArrayLike, keys: ArrayLike) -> NDArray[np.
     return _by_size(index, size, keys, inverse=True)
 
 
+def shuffle(size: int, keys: ArrayLike) -> NDArray[np.int64]:
+    """``range(size)`` in an order that follows from a key, at a fraction of the cost of :func:`permute`.
+
+    The numbers are sorted by 32 bits of a keyed hash (SplitMix64), equal ones by number. Sorting twice by 16 bits is
+    what NumPy does in linear time, and stable sorts leave no room for differences between its versions.
+
+    Args:
+        size: How many numbers.
+        keys: One 64-bit key, or several ``[K]``.
+
+    Returns:
+        The permutation ``[size]``, or one per key ``[K, size]``.
+    """
+    numbers = np.arange(1, size + 1, dtype=np.uint64)
+    mixed = np.asarray(keys, dtype=np.uint64)[..., None] + numbers * _GOLDEN
+    for shift, factor in zip((30, 27), _MIX_64, strict=True):
+        mixed ^= mixed >> np.uint64(shift)
+        mixed *= factor
+    mixed ^= mixed >> np.uint64(31)
+    halves = mixed.astype("<u8", copy=False).view("<u2").reshape(*mixed.shape, 4)
+    low = np.argsort(halves[..., 0], axis=-1, kind="stable")
+    high = np.take_along_axis(halves[..., 1], low, axis=-1)
+    order: NDArray[np.int64] = np.take_along_axis(low, np.argsort(high, axis=-1, kind="stable"), axis=-1)
+    return order
+
+
 def _by_size(index: ArrayLike, size: ArrayLike, keys: ArrayLike, *, inverse: bool) -> NDArray[np.int64]:
     """Walk with as many rounds as the sizes need."""
     values = np.atleast_1d(np.asarray(index, dtype=np.int64))

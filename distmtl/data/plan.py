@@ -9,7 +9,7 @@ How a source's i-th draw finds its row, in the words of the code below:
 4. A lane's offsets are cut into windows of ``window_blocks`` blocks, and the rows of a window are drawn in a permuted
    order.
 
-Both permutations are keyed bijections, so every completed pass covers each row once and nothing repeats within a pass.
+Both permutations are keyed, so every completed pass covers each row once and nothing repeats within a pass.
 Nothing depends on the number of workers: worker q of R takes a contiguous cut of the step's list.
 """
 
@@ -24,7 +24,7 @@ import numpy.typing as npt
 from numpy.typing import ArrayLike
 
 from distmtl.data.mixture import Mixture
-from distmtl.data.permute import key, permute, unpermute
+from distmtl.data.permute import key, permute, shuffle, unpermute
 from distmtl.data.sequence import BlockSequence, Int64
 
 _SMALL_WINDOW_ROWS = 4096
@@ -133,11 +133,9 @@ class Window:
 
     def order(self) -> Int64:
         """Which of the rows (block ranges laid end to end) each draw takes ``[stop - first]``."""
-        rows = np.arange(self.rows, dtype=np.int64)
         if len(self.keys) == 1:
-            return permute(rows, rows.size, self.keys[0])
-        keys = np.repeat(np.array(self.keys, dtype=np.uint64), rows.size)
-        return permute(np.tile(rows, len(self.keys)), rows.size, keys)
+            return shuffle(self.rows, self.keys[0])
+        return shuffle(self.rows, np.array(self.keys, dtype=np.uint64)).reshape(-1)
 
 
 @dataclass(frozen=True)
@@ -186,12 +184,12 @@ class Plan:
             if start < stop:
                 segments += (
                     Segment(source, lane, draw, count, place + at)
-                    for lane, draw, count, at in self._cut_source(source, (first, last), start, stop)
+                    for lane, draw, count, at in self.cut_source(source, (first, last), start, stop)
                 )
             place += last - first
         return segments
 
-    def _cut_source(
+    def cut_source(
         self, source: int, draws: tuple[int, int], low: int, high: int
     ) -> Iterator[tuple[int, int, int, int]]:
         """(lane, its first draw, count, place) of the cut ``low..high`` of the list of a source's draws."""
@@ -244,9 +242,8 @@ class Plan:
         bounds, keys = zip(*(lane.windows() for lane in lanes), strict=True)
         starts = np.concatenate([edges[:-1] for edges in bounds])
         sizes = np.concatenate([np.diff(edges) for edges in bounds])
-        first, size, key_ = (np.repeat(column, sizes) for column in (starts, sizes, np.concatenate(keys)))
-        offsets = first + permute(np.arange(first.size) - first, size, key_)
-        return lanes[0].rows_at(offsets)
+        windows = zip(starts.tolist(), sizes.tolist(), np.concatenate(keys).tolist(), strict=True)
+        return lanes[0].rows_at(np.concatenate([start + shuffle(size, key_) for start, size, key_ in windows]))
 
     def window_key(self, source: int, lane: int, pass_: int, number: int) -> int:
         """Key of the permutation of a window's rows."""
@@ -277,9 +274,12 @@ class _LanePass:
         offsets = self._start + draws
         numbers = self._number(offsets)
         starts, stops = self._bound(numbers), self._bound(numbers + 1)
-        cells, inverse = np.unique(numbers, return_inverse=True)
-        keys = np.array([self._window_key(number) for number in cells.tolist()], dtype=np.uint64)
-        return self.rows_at(starts + permute(offsets - starts, stops - starts, keys[inverse]))
+        found = np.empty_like(offsets)
+        for number in np.unique(numbers).tolist():
+            here = np.flatnonzero(numbers == number)
+            start, stop = int(starts[here[0]]), int(stops[here[0]])
+            found[here] = start + shuffle(stop - start, self._window_key(number))[offsets[here] - start]
+        return self.rows_at(found)
 
     def rows_at(self, offsets: Int64) -> tuple[Int64, Int64]:
         """Block and row at places ``[N]`` of the pass's row sequence."""

@@ -1,7 +1,10 @@
-"""Items made ahead of their use by one background thread, bounded in number and in bytes."""
+"""Items made ahead of their use by one background thread, bounded in number and in bytes.
+
+They are handed over in groups, as they are made: waking another thread for each small batch costs more than making it.
+"""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Condition, Thread
 from typing import Generic, TypeVar
@@ -10,19 +13,20 @@ T = TypeVar("T")
 
 
 class Prefetch(Generic[T]):
-    """Calls ``make`` for one step after the other in a thread, ahead of :meth:`get`.
+    """Calls ``make`` for some steps after the others in a thread, ahead of :meth:`get`.
 
     Args:
-        make: ``make(step, horizon)`` gives the item of a step and its bytes; ``horizon`` is the one below.
+        make: ``make(step, horizon)`` gives the items of a step and of as many after it as it likes, at least one and
+            all before ``horizon`` (the one below), and the bytes of each.
         start: The first step.
         horizon: The step before which the thread waits for :meth:`extend`; None: it never does.
         limit_items: Items that may wait for their use.
-        limit_bytes: Bytes that these may have; a single item may have more. One further item is being made.
+        limit_bytes: Bytes that these may have; a single group may have more. One further group is being made.
     """
 
     def __init__(
         self,
-        make: Callable[[int, int | None], tuple[T, int]],
+        make: Callable[[int, int | None], Sequence[tuple[T, int]]],
         start: int,
         horizon: int | None,
         limit_items: int,
@@ -75,15 +79,16 @@ class Prefetch(Generic[T]):
     def _run(self) -> None:
         try:
             while self._wait(lambda: not self._at_horizon()):
-                item, size = self._make(self._step, self._horizon)
-                if not self._wait(partial(self._has_room, size)):
+                group = self._make(self._step, self._horizon)
+                size = sum(size for _, size in group)
+                if not self._wait(partial(self._has_room, len(group), size)):
                     return
                 with self._changed:
-                    self._items.append((item, size))
+                    self._items.extend(group)
                     self._bytes += size
-                    self._step += 1
+                    self._step += len(group)
                     self._changed.notify_all()
-                del item  # the consumer alone decides how long it lives
+                del group  # the consumer alone decides how long they live
         except BaseException as error:  # the consumer raises it
             with self._changed:
                 self._error = error
@@ -98,5 +103,6 @@ class Prefetch(Generic[T]):
     def _at_horizon(self) -> bool:
         return self._horizon is not None and self._step >= self._horizon
 
-    def _has_room(self, size: int) -> bool:
-        return not self._items or (len(self._items) < self._limit_items and self._bytes + size <= self._limit_bytes)
+    def _has_room(self, items: int, size: int) -> bool:
+        fits = len(self._items) + items <= self._limit_items and self._bytes + size <= self._limit_bytes
+        return fits or not self._items

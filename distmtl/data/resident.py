@@ -9,8 +9,6 @@ from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from distmtl.data.decode import Decoded
 
@@ -44,6 +42,6 @@ class Table:
                 self._rows = self._join(parts)
             return self._rows
 
-    def numbers(self, blocks: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> Tensor:
+    def numbers(self, blocks: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Row numbers of the table ``[N]`` for rows of blocks; after :meth:`rows`."""
-        return torch.from_numpy(self._starts[blocks] + rows)
+        return self._starts[blocks] + rows

@@ -1,25 +1,19 @@
-"""The windows that a worker draws from: read in the background, decoded once, dropped when exhausted."""
+"""What the loader reads: sources, their decoded blocks, and how columns of rows are put together."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
 from threading import Lock
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
+import pyarrow as pa
 import torch
 from torch import Tensor
 
 from distmtl.data.decode import Decoded
-from distmtl.data.plan import Blocks, Plan, Segment, Window
-from distmtl.data.resident import RESIDENT_BYTES, Table
-
-CACHE_BYTES = 64 * 2**20
-"""Decoded blocks kept for the windows that share them: neighbouring lanes, and the passes of a small source."""
-
-READERS = 4
-"""Threads that read and decode blocks; they mostly wait for the store."""
+from distmtl.data.plan import Blocks
+from distmtl.data.transformed import SourceTransform
 
 
 class BlockSplit(Blocks, Protocol):
@@ -45,37 +39,63 @@ class BlockDecoder(Protocol):
 
 @dataclass(frozen=True)
 class LoaderSource:
-    """A source as the loader reads it."""
+    """A source as the loader reads it; ``transform`` makes its inputs of what the decoder leaves raw."""
 
     name: str
     split: BlockSplit
     decoder: BlockDecoder
+    transform: SourceTransform | None = None
 
 
-def combine(parts: Sequence[Decoded], function: Callable[[list[Tensor]], Tensor]) -> Decoded:
-    """Apply a function to each column of several parts of one source: ``combine(parts, torch.cat)`` joins them."""
+def combine(parts: Sequence[Decoded], function: Callable[[list[Any]], Any]) -> Decoded:
+    """Apply a function to each column of several parts of one source: ``combine(parts, join)`` joins them.
+
+    The function takes lists of tensors; where there are raw columns of text or bytes, lists of Arrow arrays too.
+    """
     first = parts[0]
     weights = [part.weights for part in parts if part.weights is not None]
     return Decoded(
         inputs={name: function([part.inputs[name] for part in parts]) for name in first.inputs},
         targets={name: function([part.targets[name] for part in parts]) for name in first.targets},
         weights=function(weights) if weights else None,
+        raw={name: function([part.raw[name] for part in parts]) for name in first.raw},
     )
+
+
+def join(columns: Sequence[Any]) -> Any:
+    """The rows of several parts of a column, one after the other."""
+    return torch.cat(list(columns)) if isinstance(columns[0], Tensor) else pa.concat_arrays(columns)
+
+
+def take(column: Any, order: Tensor) -> Any:
+    """Some rows of a column: those of the numbers ``[N]`` int64."""
+    if isinstance(column, Tensor):
+        return column.index_select(0, order)
+    return column.take(pa.array(order.numpy()))
+
+
+def take_rows(columns: Decoded, order: Tensor) -> Decoded:
+    """The rows of the numbers ``[N]`` int64."""
+    return combine([columns], lambda parts: take(parts[0], order))
 
 
 def slice_rows(columns: Decoded, start: int, stop: int) -> Decoded:
     """A view of the rows ``start..stop``."""
-    return combine([columns], lambda tensors: tensors[0][start:stop])
+    return combine([columns], lambda parts: parts[0][start:stop])
 
 
 def bytes_of(columns: Decoded) -> int:
     """Bytes of all columns."""
     weights = () if columns.weights is None else (columns.weights,)
-    return sum(tensor.nbytes for tensor in (*columns.inputs.values(), *columns.targets.values(), *weights))
+    every = (*columns.inputs.values(), *columns.targets.values(), *weights, *columns.raw.values())
+    return sum(column.nbytes for column in every)
 
 
 class BlockCache:
-    """Decoded blocks by source and number. Each is read once however many threads ask; the stalest leave first."""
+    """Decoded blocks by source and number. Each is read once however many threads ask; the stalest leave first.
+
+    A block whose rows a lane takes whole is nobody else's: :meth:`drop` makes room for those that lanes share.
+    """
 
     def __init__(self, sources: Sequence[LoaderSource], limit_bytes: int) -> None:
         self._sources = sources
@@ -97,6 +117,14 @@ class BlockCache:
             self._fill(place, future)
         return future.result()
 
+    def drop(self, source: int, block: int) -> None:
+        """Forget a block that is read."""
+        with self._lock:
+            future = self._blocks.get((source, block))
+            if future is not None and future.done():
+                del self._blocks[source, block]
+                self._bytes -= bytes_of(future.result())
+
     def _fill(self, place: tuple[int, int], future: Future[Decoded]) -> None:
         source = self._sources[place[0]]
         try:
@@ -113,150 +141,3 @@ class BlockCache:
                 if self._bytes <= self._limit_bytes:
                     break
                 self._bytes -= bytes_of(self._blocks.pop(other).result())
-
-
-class WindowRows(NamedTuple):
-    """A window in memory: its rows, and which of them each draw takes ``[draws]`` int64."""
-
-    columns: Decoded
-    order: Tensor
-
-
-class OpenWindow(NamedTuple):
-    """A window whose rows are being read, or are there."""
-
-    window: Window
-    rows: "Future[WindowRows]"
-
-
-class Piece(NamedTuple):
-    """Draws ``start..stop`` of a window, or of a pass of a small source, counted from its first."""
-
-    source_rows: "Future[WindowRows]"
-    start: int
-    stop: int
-
-    @property
-    def is_read(self) -> bool:
-        """Whether :meth:`load` returns at once and does not raise."""
-        return self.source_rows.done() and self.source_rows.exception() is None
-
-    def load(self) -> tuple[Decoded, Tensor]:
-        """The window's columns, and the rows of them to take ``[stop - start]``. Waits until they are read."""
-        rows = self.source_rows.result()
-        return rows.columns, rows.order[self.start : self.stop]
-
-
-class Windows:
-    """The open windows of one worker.
-
-    Used by one thread, which asks for segments in the order of the steps; reading happens in others.
-
-    Args:
-        sources: The sources, in the run's order.
-        plan: The plan of those sources.
-    """
-
-    def __init__(self, sources: Sequence[LoaderSource], plan: Plan) -> None:
-        self._plan = plan
-        self._cache = BlockCache(sources, CACHE_BYTES)
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="distmtl-read")
-        self._closed = False
-        # By source and lane: a lane has one open window, or two or three about where one follows on another.
-        self._open: list[dict[int, list[OpenWindow]]] = [{} for _ in sources]
-        self._empty: dict[int, Decoded] = {}
-        self._tables: dict[int, Table | None] = {}
-        self._passes: dict[int, dict[int, Future[WindowRows]]] = {}
-        self.opened = 0
-        """How many windows were ever opened."""
-
-    def pieces(self, segment: Segment, before: int) -> list[Piece]:
-        """The windows' parts that make up a segment; opens those that are not open.
-
-        Args:
-            segment: Draws of a lane.
-            before: Draws of the source before the segment's step: a window that ends there is dropped.
-        """
-        if (table := self._table(segment.source)) is not None:
-            return self._resident_pieces(table, segment, before)
-        pieces = []
-        draw, stop = segment.first, segment.first + segment.rows
-        while draw < stop:
-            found = self._find(segment.source, segment.lane, draw, before)
-            until = min(stop, found.window.stop)
-            pieces.append(Piece(found.rows, draw - found.window.first, until - found.window.first))
-            draw = until
-        return pieces
-
-    def empty(self, source: int) -> Decoded:
-        """No rows of a source, in the shapes that its rows have."""
-        if source not in self._empty:
-            self._empty[source] = slice_rows(self._cache.get(source, 0), 0, 0)
-        return self._empty[source]
-
-    def close(self, *, wait: bool = True) -> None:
-        """Stop reading; with ``wait``, return when the reads under way have ended."""
-        self._closed = True
-        self._readers.shutdown(wait=wait, cancel_futures=True)
-
-    def _find(self, source: int, lane: int, draw: int, before: int) -> OpenWindow:
-        lanes = self._open[source]
-        for found in lanes.get(lane, ()):
-            if found.window.first <= draw < found.window.stop:
-                return found
-        for other in list(lanes):
-            lanes[other] = [found for found in lanes[other] if found.window.end > before]
-            if not lanes[other]:
-                del lanes[other]
-        window = self._plan.window(source, lane, draw)
-        found = OpenWindow(window, self._readers.submit(self._load, window))
-        lanes.setdefault(lane, []).append(found)
-        self.opened += 1
-        return found
-
-    def _resident_pieces(self, table: Table, segment: Segment, before: int) -> list[Piece]:
-        """As :meth:`pieces`, with whole passes for windows; a lone lane's segment may span several."""
-        source, lane = segment.source, segment.lane
-        begin, end = (self._plan.lane_start(source, number) for number in (lane, lane + 1))
-        pieces = []
-        draw, stop = segment.first, segment.first + segment.rows
-        while draw < stop:
-            pass_, done = self._plan.pass_of(source, lane, draw)
-            rows = min(stop - draw, end - begin - done)
-            pieces.append(Piece(self._pass_rows(table, source, pass_, before), begin + done, begin + done + rows))
-            draw += rows
-        return pieces
-
-    def _pass_rows(self, table: Table, source: int, pass_: int, before: int) -> "Future[WindowRows]":
-        passes = self._passes.setdefault(source, {})
-        if pass_ not in passes:
-            rows = self._plan.layouts[source].rows
-            for other in [number for number in passes if (number + 1) * rows <= before]:
-                del passes[other]
-            passes[pass_] = self._readers.submit(self._load_pass, table, source, pass_)
-            self.opened += 1
-        return passes[pass_]
-
-    def _load_pass(self, table: Table, source: int, pass_: int) -> WindowRows:
-        return WindowRows(table.rows(), table.numbers(*self._plan.locate_pass(source, pass_)))
-
-    def _table(self, source: int) -> Table | None:
-        """The source as one table if it is small; one of a single block is a window of its own already."""
-        if source not in self._tables:
-            layout = self._plan.layouts[source]
-            self._tables[source] = None
-            if layout.blocks > 1:
-                block = self._cache.get(source, 0)
-                if bytes_of(block) * layout.rows <= RESIDENT_BYTES * block.rows:
-                    read = partial(self._cache.get, source)
-                    self._tables[source] = Table(layout.blocks, read, lambda parts: combine(parts, torch.cat))
-        return self._tables[source]
-
-    def _load(self, window: Window) -> WindowRows:
-        parts = []
-        for block, start, stop in window.blocks:
-            if self._closed:
-                raise InterruptedError("the loader was closed")
-            parts.append(slice_rows(self._cache.get(window.source, block), start, stop))
-        columns = parts[0] if len(parts) == 1 else combine(parts, torch.cat)
-        return WindowRows(columns, torch.from_numpy(window.order()))

@@ -28,9 +28,9 @@ def three_sources():
 
 @pytest.fixture(params=["windows", "whole"], autouse=True)
 def small_sources(request, monkeypatch):
-    """Sources of this size are kept whole; with a limit of nothing they are read by windows, as large ones are."""
+    """Sources of this size are kept whole; otherwise they are read by windows, as large ones are."""
     if request.param == "windows":
-        monkeypatch.setattr("distmtl.data.windows.RESIDENT_BYTES", 0)
+        monkeypatch.setattr("distmtl.data.feed.is_kept_whole", lambda *_: False)
     return request.param
 
 
@@ -136,9 +136,9 @@ def test_exhausted_windows_are_dropped():
     with loader([source], Mixture.constant({"s": 1}, 64), horizon=1024) as batches:
         most = 0
         for _ in batches:
-            lanes = batches._worker.assembler.windows._open[0]
-            most = max(most, sum(len(windows) for windows in list(lanes.values())))
-    assert most <= 4 * 7  # four lanes; 64 steps ahead are up to six windows of a lane
+            lanes = list(batches._worker.assembler.feeds.of(0)._open)
+            most = max(most, len(lanes))
+    assert most <= 4 * 13  # four lanes; 128 steps ahead are up to twelve windows of a lane
 
 
 def test_it_ends_at_the_horizon_and_goes_on_once_extended():
@@ -199,9 +199,9 @@ def test_batches_before_an_error_are_delivered(small_sources):
             next(batches)
 
 
-@pytest.mark.parametrize(("prefetch_bytes", "ahead"), [(1, 2), (10 * 10 * 72, 11), (2**30, 17)])
+@pytest.mark.parametrize(("prefetch_bytes", "ahead"), [(1, 2), (10 * 10 * 72, 11), (2**30, 65)])
 def test_batches_wait_within_both_bounds(prefetch_bytes, ahead):
-    # A row has 72 bytes; `ahead` counts the batch that is made but has no room yet.
+    # A row has 72 bytes; `ahead` counts the batch that is used.
     source = memory_source("s", 1000, 1024)
     with loader([source], Mixture.constant({"s": 1}, 10), prefetch_bytes=prefetch_bytes) as batches:
         next(batches)

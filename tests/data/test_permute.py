@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distmtl.data.permute import MAX_SIZE, key, permute, unpermute
+from distmtl.data.permute import MAX_SIZE, key, permute, shuffle, unpermute
 
 KEYS = st.integers(0, 2**64 - 1)
 
@@ -85,3 +85,27 @@ def test_permutations_of_different_keys_differ():
 def _many(size, trials):
     keys = np.repeat(np.array([key(0, "quality", i) for i in range(trials)], dtype=np.uint64), size)
     return permute(np.tile(np.arange(size), trials), size, keys).reshape(trials, size)
+
+
+@pytest.mark.parametrize("bits", range(17))
+@pytest.mark.parametrize("beside", [-1, 0, 1])
+def test_a_shuffle_has_every_number_once(bits, beside):
+    size = max(1, 2**bits + beside)
+    assert np.array_equal(np.sort(shuffle(size, key(3, "test", size))), np.arange(size))
+
+
+@given(st.integers(1, 300), st.lists(KEYS, min_size=1, max_size=5))
+def test_shuffles_of_several_keys_are_those_of_each(size, keys):
+    together = shuffle(size, np.array(keys, dtype=np.uint64))
+    assert together.tolist() == [shuffle(size, key_).tolist() for key_ in keys]
+
+
+def test_shuffles_never_change():
+    assert shuffle(12, key(0, "test")).tolist() == [3, 0, 10, 2, 1, 5, 8, 7, 11, 9, 4, 6]
+
+
+def test_every_shuffle_of_a_few_numbers_is_about_as_frequent():
+    orders = shuffle(4, np.array([key(i, "even") for i in range(24_000)], dtype=np.uint64))
+    _, counts = np.unique(orders, axis=0, return_counts=True)
+    assert len(counts) == math.factorial(4)
+    assert ((counts - 1000) ** 2 / 1000).sum() < 60  # chi-square with 23 degrees of freedom: 1 in 30,000
