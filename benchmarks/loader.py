@@ -97,10 +97,9 @@ def _compare(data: str, names: list[str], folder: str, rounds: int, *, quick: bo
         if not values:
             continue
         of_round = [value / limit for value in values]
-        ratios[name] = statistics.median(of_round)
-        print(
-            f"{name:22} {statistics.median(values):12,.0f} {ratios[name]:8.4g} {min(of_round):8.4g} {max(of_round):8.4g}"
-        )
+        middle, low, high = statistics.median(of_round), min(of_round), max(of_round)
+        ratios[name] = middle
+        print(f"{name:22} {statistics.median(values):12,.0f} {middle:8.4g} {low:8.4g} {high:8.4g}")
     for name, why in absent.items():
         print(f"{name:22} left out: {why}")
     return ratios

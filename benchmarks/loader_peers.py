@@ -249,9 +249,9 @@ def _columns(folder: Path) -> dict[str, np.ndarray]:
 def _numbers(field: pa.Field, column: pa.ChunkedArray) -> np.ndarray:
     if not pa.types.is_fixed_size_binary(field.type):
         return column.to_numpy()
-    data = b"".join(chunk.buffers()[1].to_pybytes()[chunk.offset * field.type.byte_width :][: len(chunk) * field.type.byte_width]
-                    for chunk in column.chunks)  # fmt: skip
-    return np.frombuffer(data, field.metadata[b"dtype"].decode()).reshape(len(column), -1)
+    width = field.type.byte_width
+    pieces = [chunk.buffers()[1].to_pybytes()[chunk.offset * width :][: len(chunk) * width] for chunk in column.chunks]
+    return np.frombuffer(b"".join(pieces), field.metadata[b"dtype"].decode()).reshape(len(column), -1)
 
 
 def _row_dicts(folder: Path) -> Iterator[dict[str, Any]]:

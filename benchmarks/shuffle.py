@@ -16,9 +16,9 @@ import numpy as np
 
 from distmtl.data.cuts import plan_steps
 from distmtl.data.mixture import Mixture
+from distmtl.data.permute import key, permute
 from distmtl.data.plan import Layout, Plan
 from distmtl.data.specs import BatchSpec
-from distmtl.data.splits import shuffled_rows
 
 ROWS, BLOCK_ROWS, CLASSES, BATCH = 2**22, 4096, 100, 8192
 BLOCK_BYTES = 8 * 2**20
@@ -36,7 +36,7 @@ def main() -> int:
     options = arguments.parse_args()
     batches = 8 if options.quick else 64
     kept = np.arange(ROWS) * CLASSES // ROWS
-    shuffled = kept[shuffled_rows(np.arange(ROWS), 0, "train")]
+    shuffled = kept[permute(np.arange(ROWS), ROWS, key(0, "pack", "order"))]  # as packing does it
     default = BatchSpec()
     ideal = float(np.mean([_variation(np.random.default_rng(i).choice(kept, BATCH, replace=False)) for i in range(8)]))
     print(f"{'packed':8} {'lanes':>6} {'window':>7} {'pool MiB':>9} {'variation':>10} {'x ideal':>8}")

@@ -140,6 +140,7 @@ def _our_loop(case: str, source: str, folder: str, world: Any) -> Any:
     from distmtl.training.loop import Cadence, LoopParts, run_loop
     from distmtl.training.pace import Pace
     from distmtl.training.progress import Progress
+    from distmtl.training.reading import Reader
 
     prepared = prepare(_config(case, source, folder))
     assembled = assemble(prepared, world)
@@ -147,7 +148,7 @@ def _our_loop(case: str, source: str, folder: str, world: Any) -> Any:
     progress = Progress()
     parts = LoopParts(
         step=assembled.parts.step,
-        batches=loader,
+        batches=Reader(loader, assembled.parts.quarantine, world, print),
         places=assembled.places,
         mixer=assembled.parts.mixer,
         ledger=assembled.parts.ledger,

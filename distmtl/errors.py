@@ -8,7 +8,7 @@ command line ends with. Errors survive pickling, so the one a worker raises is t
     ├── InputError               2  the user's input is wrong
     │   ├── ConfigError             the run file
     │   ├── SourceError             a packed source, or the files to pack
-    │   │   └── CorruptBlockError   bytes that do not match their checksum
+    │   │   └── CorruptBlockError   bytes that are missing or do not match their checksum
     │   ├── StoreError              a store that cannot be reached, read or written
     │   │   ├── KeyMissingError
     │   │   └── KeyExistsError
@@ -75,10 +75,15 @@ class SourceError(InputError):
 
 
 class CorruptBlockError(SourceError):
-    """Bytes of a source do not match the checksum in its manifest."""
+    """Bytes of a source are missing or do not match the checksum in its manifest, though its store answers.
+
+    Attributes:
+        place: The source's name in the run and the block's number in the train split, where a run reads it.
+    """
 
     code = "E221"
     default_remedy = "Run 'distmtl source URI --verify' and pack the source again."
+    place: tuple[str, int] | None = None
 
 
 class StoreError(InputError):

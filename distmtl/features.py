@@ -4,6 +4,7 @@ Data builds these from manifests, models read them to size their layers, checkpo
 model restored elsewhere needs nothing else to understand its inputs. NumPy only.
 """
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -58,16 +59,38 @@ class TensorColumn:
 
 
 @dataclass(frozen=True)
+class SequenceColumn:
+    """An input whose rows differ in length, such as the ids of a text's tokens.
+
+    ``dtype`` is int64, or float32 (float64 under fp64). ``pad`` fills rows up to the longest of the batch. A row has
+    at most ``max_length`` numbers; None: no bound is known. ``size`` is the number of ids, all from 0 to ``size - 1``;
+    None: the numbers are no ids.
+    """
+
+    name: str
+    dtype: Literal["int64", "float32"]
+    pad: float = 0
+    max_length: int | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True)
 class InputGroup:
     """One named input of the trunk.
 
     Its tensor in a batch is ``[N, columns]`` float32 with NaN for null (``numeric``), ``[N, columns]`` int64 ids
-    (``categorical``) or ``[N, *shape]`` of the column's own dtype (``tensor``, one column).
+    (``categorical``), ``[N, *shape]`` of the column's own dtype (``tensor``, one column) or ``[N, T]`` (``sequence``,
+    one column), where T is 1 at least and differs from batch to batch and from worker to worker: mask what is padding.
     """
 
     name: str
-    kind: Literal["numeric", "categorical", "tensor"]
-    columns: tuple[NumericColumn, ...] | tuple[CategoricalColumn, ...] | tuple[TensorColumn, ...]
+    kind: Literal["numeric", "categorical", "tensor", "sequence"]
+    columns: (
+        tuple[NumericColumn, ...]
+        | tuple[CategoricalColumn, ...]
+        | tuple[TensorColumn, ...]
+        | tuple[SequenceColumn, ...]
+    )
 
 
 @dataclass(frozen=True)
@@ -90,7 +113,18 @@ class LabelInfo:
     class_counts: tuple[int, ...] | None
 
 
-_COLUMNS = {"numeric": NumericColumn, "categorical": CategoricalColumn, "tensor": TensorColumn}
+_COLUMNS = {
+    "numeric": NumericColumn,
+    "categorical": CategoricalColumn,
+    "tensor": TensorColumn,
+    "sequence": SequenceColumn,
+}
+
+
+def sequence_pads(groups: Iterable[InputGroup]) -> dict[str, float]:
+    """What fills up the rows of each sequence group, by its name."""
+    columns = {group.name: group.columns[0] for group in groups}
+    return {name: column.pad for name, column in columns.items() if isinstance(column, SequenceColumn)}
 
 
 def input_group_to_json(group: InputGroup) -> dict[str, Any]:

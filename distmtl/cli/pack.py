@@ -5,9 +5,9 @@ import json
 from collections.abc import Sequence
 
 import click
-from rich.console import Console
 
-from distmtl.cli.source_tables import run_file_lines, schema_table, split_table
+from distmtl.cli.pack_progress import PackBar
+from distmtl.cli.source_tables import output, run_file_lines, schema_table, split_table
 from distmtl.data.importers import TextOptions
 from distmtl.data.infer import NULL_TOKENS, TypingOptions
 from distmtl.data.options import PackOptions
@@ -23,16 +23,22 @@ from distmtl.errors import SourceError
 @click.option("--split", multiple=True, metavar="NAME=FILES", help="Files of one split. Repeat for each split.")
 @click.option("--split-column", metavar="COLUMN", help="A column that names each row's split.")
 @click.option("--fractions", metavar="NAME=SHARE,...", help="Split at random, such as train=0.8,valid=0.1,test=0.1.")
+@click.option("--group-by", metavar="COLUMN", help="Keep rows of one value of a column in one split.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the split and of the order.")
 @click.option(
     "--order", type=click.Choice(["shuffle", "keep"]), default="shuffle", show_default=True, help="Of the rows."
 )
 @click.option("--categorical", multiple=True, metavar="A,B", help="Columns whose values are names, not numbers.")
+@click.option("--text", multiple=True, metavar="A,B", help="Columns of text, kept as it is.")
 @click.option("--numeric", multiple=True, metavar="A,B", help="Columns of strings that are numbers.")
 @click.option("--drop", multiple=True, metavar="A,B", help="Columns to leave out.")
 @click.option(
     "--tensor", multiple=True, metavar="NAME=DTYPE:AxB", help="What a binary column holds: image=uint8:36x36."
 )
+@click.option(
+    "--files", "file_columns", multiple=True, metavar="COLUMN[=FOLDER]",
+    help="A column of file names whose bytes are packed; they are relative to FOLDER, or to the file that names them.",
+)  # fmt: skip
 @click.option("--null", multiple=True, metavar="TEXT", help=f"What means null in text files, instead of {NULL_TOKENS}.")
 @click.option("--header", metavar="A,B", help="Column names of text files without a header line.")
 @click.option(
@@ -45,6 +51,9 @@ from distmtl.errors import SourceError
     "--block-rows", type=click.IntRange(min=1), help="Rows of a block, a power of two; chosen by size if left out."
 )
 @click.option("--compression", type=click.Choice(["lz4", "zstd", "none"]), default="lz4", show_default=True)
+@click.option("--append", is_flag=True, help="Add the rows to the source that is there already.")
+@click.option("--work", metavar="FOLDER", help="Local folder for what does not fit into memory.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads at work; by default one per core, up to 4.")
 @click.option("--overwrite", is_flag=True, help="Replace a source that is there already.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line.")
 def command(  # noqa: PLR0917
@@ -53,12 +62,15 @@ def command(  # noqa: PLR0917
     split: tuple[str, ...],
     split_column: str | None,
     fractions: str | None,
+    group_by: str | None,
     seed: int,
     order: str,
     categorical: tuple[str, ...],
+    text: tuple[str, ...],
     numeric: tuple[str, ...],
     drop: tuple[str, ...],
     tensor: tuple[str, ...],
+    file_columns: tuple[str, ...],
     null: tuple[str, ...],
     header: str | None,
     delimiter: str | None,
@@ -66,26 +78,32 @@ def command(  # noqa: PLR0917
     max_vocabulary: int,
     block_rows: int | None,
     compression: str,
+    append: bool,
+    work: str | None,
+    threads: int | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Pack Parquet, Arrow, CSV or TSV files into a source.
+    """Pack data of many formats into a source: Parquet, Arrow, CSV, JSON Lines, WebDataset, MDS, images ...
 
     FILES are files, folders or globs. Files named train, valid and test are these splits; other rows are split at
-    random unless --split, --split-column or --fractions says otherwise.
+    random unless --split, --split-column, --fractions or --group-by says otherwise. A pack that was killed goes on
+    where it was when the same command is given again.
     """
     if split and files:
         raise SourceError(
             "files are given both with and without --split.", remedy="Give each one with --split NAME=FILES."
         )
-    console = Console()
+    console = output()
     options = PackOptions(
         seed=seed,
         order="keep" if order == "keep" else "shuffle",
         fractions=None if fractions is None else _fractions(fractions),
         split_column=split_column,
+        group_by=group_by,
         typing=TypingOptions(
             categorical=_names(categorical),
+            text=_names(text),
             numeric=_names(numeric),
             drop=_names(drop),
             tensors={name: parse_layout(layout) for name, layout in (_pair(item, "--tensor") for item in tensor)},
@@ -96,14 +114,17 @@ def command(  # noqa: PLR0917
             delimiter="\t" if delimiter in {"tab", "\\t"} else delimiter,
             encoding=encoding,
         ),
+        files={name.strip(): folder or None for name, _, folder in (item.partition("=") for item in file_columns)},
         max_vocabulary=max_vocabulary,
         block_rows=block_rows,
         compression=compression,  # type: ignore[arg-type]  # click has checked it
+        append=append,
+        work=work,
+        threads=threads,
         overwrite=overwrite,
     )
-    manifest = pack(
-        _splits(split) if split else files, out, options, lambda text: console.print(f"note: {text}", markup=False)
-    )
+    with PackBar() as bar:
+        manifest = pack(_splits(split) if split else files, out, options, bar.note, bar.show)
     console.print(schema_table(manifest))
     console.print()
     console.print(split_table(manifest))

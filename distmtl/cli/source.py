@@ -6,9 +6,11 @@ from typing import Any
 import click
 from rich.console import Console
 
-from distmtl.cli.source_tables import balance_table, rows_table, schema_table, split_table
-from distmtl.data.source import Source, open_source, verify
+from distmtl.cli.source_tables import balance_table, output, rows_table, schema_table, split_table
+from distmtl.cli.terminal import size
+from distmtl.data.source import Source, open_source
 from distmtl.data.summary import sample_rows, summarise
+from distmtl.data.verify import VerifyReport, verify
 from distmtl.errors import CorruptBlockError
 
 
@@ -24,14 +26,20 @@ def command(uri: str, digest: str | None, verify_bytes: bool, rows: int, split: 
     source = open_source(uri, digest)
     found: dict[str, Any] = summarise(source.uri, source.manifest)
     found["sample"] = sample_rows(source, split, rows) if rows else []
-    found["problems"] = list(verify(source).problems) if verify_bytes else None
-    _show(Console(), source, found)
+    report = verify(source) if verify_bytes else None
+    found["problems"] = list(report.problems) if report else None
+    found["verified"] = _rate(report) if report else None
+    _show(output(), source, found)
     if as_json:
         click.echo(json.dumps(found, default=str))
     if found["problems"]:
         raise CorruptBlockError(
             f"{len(found['problems'])} checksums do not match.", source.uri, "Pack the source again, or copy it again."
         )
+
+
+def _rate(report: VerifyReport) -> dict[str, float]:
+    return {"bytes": report.bytes, "seconds": report.seconds, "bytes_per_s": report.bytes_per_s}
 
 
 def _show(console: Console, source: Source, found: dict[str, Any]) -> None:
@@ -51,5 +59,7 @@ def _show(console: Console, source: Source, found: dict[str, Any]) -> None:
     if found["problems"] is not None:
         for problem in found["problems"]:
             console.print(problem, markup=False)
+        rate = found["verified"]
+        console.print(f"\nread {size(rate['bytes'])} in {rate['seconds']:.1f} s: {size(rate['bytes_per_s'])}/s")
         if not found["problems"]:
-            console.print(f"\nEvery checksum matches: {len(manifest.shards)} shards, {source.blocks.num_rows} blocks.")
+            console.print(f"Every checksum matches: {len(manifest.shards)} shards, {source.blocks.num_rows} blocks.")

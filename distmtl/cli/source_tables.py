@@ -2,17 +2,27 @@
 
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
-from distmtl.data.manifest import TRAIN, CategoricalStatistics, Column, Manifest, NumericStatistics
-from distmtl.data.summary import balance, kind_text
+from distmtl.data.manifest import TRAIN, CategoricalStatistics, Column, LengthStatistics, Manifest, NumericStatistics
+from distmtl.data.summary import balance, histogram, kind_text
 
 _PLAIN = re.compile(r"^[A-Za-z_][\w./-]*$")
 _RESERVED = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 _MANY_COLUMNS = 60
+_WIDE = 400
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+
+
+def output() -> Console:
+    """Standard output; where it is no terminal, tables are not wrapped."""
+    return Console(width=None if sys.stdout.isatty() else _WIDE)
 
 
 def split_table(manifest: Manifest) -> Table:
@@ -26,16 +36,30 @@ def split_table(manifest: Manifest) -> Table:
 
 
 def schema_table(manifest: Manifest) -> Table:
-    """Each column: its kind, its type in the files, its missing share and its values in the train split."""
+    """Each column: its kind, its type in the files, and in the train split its missing share and its values."""
     table = Table("column", "kind", "from", box=None, pad_edge=False)
     table.add_column("null", justify="right")
+    table.add_column("", no_wrap=True)
     table.add_column("values in train")
     info = manifest.splits[TRAIN]
     for column in manifest.columns:
         statistics = info.statistics.get(column.name)
         nulls = "" if statistics is None else _percent(statistics.nulls, info.rows)
-        table.add_row(_safe(column.name), kind_text(column), column.origin, nulls, _values(column, statistics))
+        bars = sparkline(histogram(statistics))
+        table.add_row(
+            _safe(column.name), _safe(kind_text(column)), _safe(column.origin), nulls, bars, _values(column, statistics)
+        )
     return table
+
+
+def sparkline(shares: Sequence[float]) -> str:
+    """A histogram in one line: one block per bar, the tallest one full."""
+    highest = max(shares, default=0.0)
+    if not highest:
+        return ""
+    # Only an empty bar has no block: a rare value is still there.
+    heights = [min(len(_BLOCKS) - 1, ceil(share / highest * (len(_BLOCKS) - 1))) for share in shares]
+    return "".join(_BLOCKS[height] for height in heights)
 
 
 def balance_table(manifest: Manifest) -> Table | None:
@@ -81,6 +105,9 @@ def _values(column: Column, statistics: object) -> str:
         words = len(column.vocabulary)
         shown = ", ".join(_short(word) for word in column.vocabulary[:3])
         return _safe(f"{words:,} values: {shown}{', ...' if words > 3 else ''}" if words else "no value")
+    if isinstance(statistics, LengthStatistics):
+        unit = "numbers" if column.kind == "ragged" else "bytes"
+        return f"mean {statistics.mean_length:,.4g} {unit}, at most {statistics.max_length:,}"
     if not isinstance(statistics, NumericStatistics):
         return ""
     if statistics.mean is None or statistics.std is None:

@@ -36,9 +36,13 @@ FREE: tuple[Free, ...] = (
     Free("sources.*.uri", "a source may be moved; the digest of its manifest is pinned by the run itself"),
     Free("batch.micro_rows", "counts are global, so cutting a share does not change the gradient"),
     Free("batch.prefetch_bytes", "how far the loader reads ahead, not what"),
+    Free("batch.transform_workers", "which process transforms a row, not how"),
+    Free("sources.*.transforms.*.tokenizer", "a file may be moved; its hash is pinned by the run itself"),
+    Free("sources.*.transforms.*.file", "a file may be moved; its hash is pinned by the run itself"),
     Free("tasks.*.metrics", "measured, not trained on", unless="train.early_stop"),
     Free("train.log_every", "when a line is written"),
     Free("train.eval_every", "evaluation changes nothing", unless="train.early_stop"),
+    Free("train.quarantine", "the blocks that a run does without are part of its state"),
     Free("train.device", "the same update, in another order of summation"),
     Free("parallel", "the same update, in another order of summation"),
     Free("checkpoint", "when the state is written, not what it is"),
@@ -123,6 +127,9 @@ def _leaves(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping) and value:
         for key, inner in value.items():
             yield from _leaves(inner, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+        for number, item in enumerate(value):
+            yield from _leaves(item, f"{prefix}.{number}")
     else:
         yield prefix, value
 

@@ -13,17 +13,18 @@ from distmtl.config.environment import check_references, expand
 from distmtl.config.explain import explain
 from distmtl.config.inherit import merge, read_run_file
 from distmtl.config.overrides import misspelt_names, read_overrides
-from distmtl.config.problems import raise_problems
+from distmtl.config.problems import KeyPath, raise_problems
 from distmtl.config.run import RunConfig
 from distmtl.config.validate import check_consistency
+from distmtl.data.transforms.specs import FILES
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """The run that a file describes.
 
-    Source URIs that are relative become absolute, from the folder of the file (or, for an override, the working
-    folder) that names them; so does ``store``, from the working folder. ``${env:NAME}`` references are checked but
-    kept: see :func:`~distmtl.config.environment.resolve_env`.
+    Relative source URIs and files of transforms become absolute, from the folder of the file (or, for an override, the
+    working folder) that names them; so does ``store``, from the working folder. ``${env:NAME}`` references are checked
+    but kept: see :func:`~distmtl.config.environment.resolve_env`.
 
     Args:
         path: The YAML file.
@@ -72,10 +73,28 @@ def _absolute(document: Document) -> dict[str, Any]:
 
 
 def _absolute_source(document: Document, name: str, source: Any) -> Any:
-    place = document.place(("sources", name, "uri"))
-    if place is None or not isinstance(source, Mapping) or not isinstance(source.get("uri"), str):
+    if not isinstance(source, Mapping):
         return source
-    return {**source, "uri": absolute_uri(source["uri"], place.folder)}
+    path = ("sources", name)
+    absolute = _absolute_keys(document, path, source, ("uri",))
+    if isinstance(source.get("transforms"), list):
+        absolute["transforms"] = [
+            _absolute_keys(document, (*path, "transforms", number), transform, FILES)
+            if isinstance(transform, Mapping) and transform.get("kind") != "custom"
+            else transform
+            for number, transform in enumerate(source["transforms"])
+        ]
+    return absolute
+
+
+def _absolute_keys(document: Document, path: KeyPath, values: Any, keys: Sequence[str]) -> dict[str, Any]:
+    """The mapping at a path with some of its keys made absolute, those that are text."""
+    absolute = dict(values)
+    for key in keys:
+        place = document.place((*path, key))
+        if place is not None and isinstance(values.get(key), str):
+            absolute[key] = absolute_uri(values[key], place.folder)
+    return absolute
 
 
 def absolute_uri(uri: str, folder: Path) -> str:

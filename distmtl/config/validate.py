@@ -76,6 +76,17 @@ def no_leaks(config: RunConfig) -> Iterator[Finding]:
                 yield Finding(("tasks", name, "target"), what, "Remove it from the inputs: the model would copy it.")
 
 
+def no_transformed_targets(config: RunConfig) -> Iterator[Finding]:
+    """No transform of a source reads a target of it."""
+    for name, task in config.tasks.items():
+        spec = config.sources.get(task.source)
+        for number, transform in enumerate(spec.transforms if spec else ()):
+            read = {getattr(transform, "column", None), *getattr(transform, "columns", ())}
+            if task.target in read:
+                what = f"target '{task.target}' is read by a transform (sources.{task.source}.transforms.{number})."
+                yield Finding(("tasks", name, "target"), what, "Targets are not transformed: name another column.")
+
+
 def losses_fit(config: RunConfig) -> Iterator[Finding]:
     """A task's loss fits its kind."""
     for name, task in config.tasks.items():
@@ -149,6 +160,7 @@ RULES: tuple[Callable[[RunConfig], Iterator[Finding]], ...] = (
     sources_of_tasks,
     columns_once,
     no_leaks,
+    no_transformed_targets,
     losses_fit,
     metrics_fit,
     some_weight,

@@ -9,14 +9,16 @@ from typing import Any
 _PUBLIC = {
     "Loader": "distmtl.data.loader",
     "Manifest": "distmtl.data.manifest",
+    "NodeCache": "distmtl.data.node_cache",
     "PackOptions": "distmtl.data.options",
     "Source": "distmtl.data.source",
+    "open_loader": "distmtl.data.standalone",
     "open_source": "distmtl.data.source",
     "pack": "distmtl.data.packing",
-    "verify": "distmtl.data.source",
+    "verify": "distmtl.data.verify",
 }
 
-__all__ = ["Loader", "Manifest", "PackOptions", "Source", "open_source", "pack", "verify"]
+__all__ = ["Loader", "Manifest", "NodeCache", "PackOptions", "Source", "open_loader", "open_source", "pack", "verify"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,7 @@
 """A block as tensors: Arrow buffers seen as NumPy arrays, copied once into the tensors that batches are cut from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from torch import Tensor
 
 from distmtl.data.manifest import Column
 from distmtl.data.source import Split
-from distmtl.features import FIRST_ID, UNKNOWN_ID, CategoricalColumn, InputGroup, LabelInfo
+from distmtl.data.vocabulary import run_ids
+from distmtl.features import FIRST_ID, CategoricalColumn, InputGroup, LabelInfo
 
 _NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
 
@@ -27,16 +28,21 @@ class Decoded:
         targets: Label columns by name ``[N]``: int64 class indices with -1 for null where the classes have names,
             else floats with NaN for null. A label that is no class of the train split is null.
         weights: Row weights ``[N]`` floats with 0 for null, or None where all are 1.
+        raw: In place of ``inputs`` until they are transformed, columns by name: ``[N]`` float64 with NaN for null,
+            ``[N]`` int32 ids of the source's vocabulary, ``[N, *shape]``, or an Arrow array of text or bytes.
     """
 
     inputs: Mapping[str, Tensor]
     targets: Mapping[str, Tensor]
     weights: Tensor | None
+    raw: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
         """Number of rows N."""
-        return int(next(iter(self.inputs.values())).shape[0])
+        for column in self.inputs.values():
+            return int(column.shape[0])
+        return len(next(iter(self.raw.values())))
 
 
 class Decoder:
@@ -48,6 +54,7 @@ class Decoder:
         targets: Labels by column, as :func:`distmtl.data.labels.describe_label` gave them.
         weight: The column of row weights, or None.
         floats: ``torch.float32`` or ``torch.float64``: dtype of numeric inputs, numeric labels and weights.
+        raw: Columns to leave as they are, for transforms.
     """
 
     def __init__(
@@ -57,16 +64,18 @@ class Decoder:
         targets: Mapping[str, LabelInfo],
         weight: str | None,
         floats: torch.dtype,
+        raw: Sequence[str] = (),
     ) -> None:
         self._groups = tuple(groups)
         self._targets = dict(targets)
         self._weight = weight
         self._floats = np.dtype(_NUMPY[floats])
         names = [column.name for group in groups for column in group.columns]
-        self._columns = list(dict.fromkeys([*names, *targets, *([] if weight is None else [weight])]))
+        self._raw = tuple(raw)
+        self._columns = list(dict.fromkeys([*names, *raw, *targets, *([] if weight is None else [weight])]))
         self._stored = {name: split.source.column(name) for name in self._columns}
         self._ids = {
-            (group.name, column.name): _id_table(self._stored[column.name], column)
+            (group.name, column.name): run_ids(self._stored[column.name].vocabulary, column)
             for group in groups
             for column in group.columns
             if isinstance(column, CategoricalColumn)
@@ -92,7 +101,20 @@ class Decoder:
             inputs={group.name: self._input(group, table) for group in self._groups},
             targets={name: self._target(name, label, table) for name, label in self._targets.items()},
             weights=None if self._weight is None else self._row_weights(self._weight, table),
+            raw={name: self._raw_column(name, table) for name in self._raw},
         )
+
+    def _raw_column(self, name: str, table: pa.Table) -> Any:
+        stored = self._stored[name]
+        if stored.kind == "tensor":
+            return torch.from_numpy(_writable(table[name], np.dtype(stored.dtype), stored.shape))
+        if stored.kind == "numeric":
+            values = np.empty(table.num_rows, np.float64)
+            _fill_floats(values, table[name])
+            return torch.from_numpy(values)
+        if stored.kind == "categorical":
+            return torch.from_numpy(_values(table[name]).astype(np.int32))
+        return _one_chunk(table[name])
 
     def _input(self, group: InputGroup, table: pa.Table) -> Tensor:
         names = [column.name for column in group.columns]
@@ -128,13 +150,6 @@ class Decoder:
         values = np.empty(table.num_rows, self._floats)
         _fill_floats(values, table[name])
         return values
-
-
-def _id_table(stored: Column, column: CategoricalColumn) -> npt.NDArray[np.int64]:
-    """The run's id of each id of the source."""
-    run = {word: FIRST_ID + i for i, word in enumerate(column.vocabulary)}
-    known = [run.get(word, UNKNOWN_ID) for word in stored.vocabulary]
-    return np.array([*range(FIRST_ID), *known], np.int64)
 
 
 def _label_table(stored: Column, label: LabelInfo) -> npt.NDArray[np.int64]:

@@ -7,18 +7,35 @@ vocabulary are merged: every source is normalised and encoded alike. Labels belo
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+from distmtl.data.infer import nearest
 from distmtl.data.labels import describe_label
-from distmtl.data.manifest import TRAIN, CategoricalStatistics, Column, NumericStatistics
+from distmtl.data.manifest import CategoricalStatistics, NumericStatistics
 from distmtl.data.merge_statistics import merge_categorical, merge_numeric
 from distmtl.data.source import Source
 from distmtl.data.specs import SourceSpec
+from distmtl.data.transforms.base import ColumnInfo
+from distmtl.data.transforms.chain import Chain
+from distmtl.data.transforms.infos import column_infos
 from distmtl.errors import ConfigError, SourceError
-from distmtl.features import CategoricalColumn, InputGroup, NumericColumn, TensorColumn
+from distmtl.features import CategoricalColumn, InputGroup, NumericColumn, SequenceColumn, TensorColumn
 
 __all__ = ["check_weight", "describe_inputs", "describe_label"]
 
-Feature = NumericColumn | CategoricalColumn | TensorColumn
+Feature = NumericColumn | CategoricalColumn | TensorColumn | SequenceColumn
+
+
+_KINDS: Mapping[type, Literal["numeric", "categorical", "tensor", "sequence"]] = {
+    NumericColumn: "numeric",
+    CategoricalColumn: "categorical",
+    TensorColumn: "tensor",
+    SequenceColumn: "sequence",
+}
+_HELP = {
+    "text": "Give the source a transform that reads it, such as tokenise or hash_words.",
+    "bytes": "Give the source a transform that reads it, such as image.",
+}
 
 
 def describe_inputs(
@@ -35,36 +52,53 @@ def describe_inputs(
 
     Raises:
         SourceError: A column is missing, or its values cannot be used.
-        ConfigError: A group mixes kinds, or two sources disagree on a column's kind or shape.
+        ConfigError: A group mixes kinds, two sources disagree on a column's kind or shape, or a transform does not
+            fit the columns before it.
+        ResourceError: A package that a transform needs is not installed.
     """
+    infos = {name: _columns(name, source, specs[name]) for name, source in sources.items()}
     uses = [
-        _Use(name, source, group, _input_column(name, source, group, column))
+        _Use(name, group, column, _input_column(name, source, group, column, infos[name]))
         for name, source in sources.items()
         for group, columns in _groups(specs[name]).items()
         for column in _distinct(name, group, columns)
     ]
     by_column: dict[tuple[str, str], list[_Use]] = {}
     for use in uses:
-        _refuse_infinite(use.source, use.column)
-        by_column.setdefault((use.group, use.column.name), []).append(use)
+        _refuse_infinite(sources[use.source_name], use.name)
+        by_column.setdefault((use.group, use.name), []).append(use)
     merged = {key: _merge(shared) for key, shared in by_column.items()}
     for name, spec in specs.items():
         if name in sources and spec.weight is not None:
             check_weight(sources[name], spec.weight)
     return {
         name: tuple(
-            _group(name, source, group, tuple(merged[group, column] for column in columns))
+            _group(name, group, tuple(merged[group, column] for column in columns))
             for group, columns in _groups(specs[name]).items()
         )
-        for name, source in sources.items()
+        for name in sources
     }
 
 
-def _input_column(name: str, source: Source, group: str, column: str) -> Column:
-    try:
-        return source.column(column)
-    except SourceError as error:
-        raise SourceError(error.what, f"sources.{name}.inputs.{group}: {error.where}", error.remedy) from error
+def _columns(name: str, source: Source, spec: SourceSpec) -> dict[str, ColumnInfo]:
+    """The columns of a source after its transforms."""
+    return Chain(spec.transforms, column_infos(source), name).columns
+
+
+def _input_column(name: str, source: Source, group: str, column: str, columns: Mapping[str, ColumnInfo]) -> ColumnInfo:
+    where = f"sources.{name}.inputs.{group}"
+    info = columns.get(column)
+    if info is None:
+        raise SourceError(f"there is no column '{column}'.", f"{where}: {source.uri}", nearest(column, columns))
+    if info.kind in _HELP:
+        raise ConfigError(f"'{column}' is {info.kind}, which no trunk reads as it is.", where, _HELP[info.kind])
+    if info.kind == "numeric" and info.statistics is None:
+        raise ConfigError(
+            f"nothing is known of the numbers of '{column}', which a transform made.",
+            where,
+            "Let the transform describe them as a tensor of shape (1,).",
+        )
+    return info
 
 
 def check_weight(source: Source, column: str) -> None:
@@ -75,7 +109,7 @@ def check_weight(source: Source, column: str) -> None:
     """
     if source.column(column).kind != "numeric":
         raise SourceError(f"weight column '{column}' is not numeric.", source.uri, "Name a numeric column.")
-    _refuse_infinite(source, source.column(column))
+    _refuse_infinite(source, column)
     for split, info in source.manifest.splits.items():
         statistics = info.statistics[column]
         if isinstance(statistics, NumericStatistics) and (statistics.minimum or 0) < 0:
@@ -91,9 +125,9 @@ class _Use:
     """A column of one source in one group."""
 
     source_name: str
-    source: Source
     group: str
-    column: Column
+    name: str
+    column: ColumnInfo
 
 
 def _groups(spec: SourceSpec) -> dict[str, list[str]]:
@@ -110,12 +144,12 @@ def _distinct(source: str, group: str, columns: Sequence[str]) -> Sequence[str]:
     return columns
 
 
-def _refuse_infinite(source: Source, column: Column) -> None:
+def _refuse_infinite(source: Source, column: str) -> None:
     for split, info in source.manifest.splits.items():
-        statistics = info.statistics.get(column.name)
+        statistics = info.statistics.get(column)
         if isinstance(statistics, NumericStatistics) and statistics.infinite:
             raise SourceError(
-                f"column '{column.name}' has {statistics.infinite} infinite values in split '{split}'.",
+                f"column '{column}' has {statistics.infinite} infinite values in split '{split}'.",
                 source.uri,
                 "Replace them before packing, or leave the column out.",
             )
@@ -126,29 +160,47 @@ def _merge(uses: Sequence[_Use]) -> Feature:
     for use in uses[1:]:
         if _kind(use.column) != _kind(first.column):
             raise ConfigError(
-                f"column '{first.column.name}' of group '{first.group}' is {_kind(first.column)} in source "
+                f"column '{first.name}' of group '{first.group}' is {_kind(first.column)} in source "
                 f"'{first.source_name}' and {_kind(use.column)} in source '{use.source_name}'.",
-                remedy="Pack it alike: see distmtl pack --categorical and --numeric.",
+                remedy="Pack it alike (see distmtl pack --categorical and --numeric), or transform it alike.",
             )
-    infos = [use.source.manifest.splits[TRAIN] for use in uses]
-    found = [info.statistics.get(first.column.name) for info in infos]
-    if first.column.kind == "numeric":
-        numeric = [(info.rows, s) for info, s in zip(infos, found, strict=True) if isinstance(s, NumericStatistics)]
-        return merge_numeric(first.column.name, numeric)
-    if first.column.kind == "categorical":
-        counts = [s.counts or () for s in found if isinstance(s, CategoricalStatistics)]
-        vocabularies = [use.column.vocabulary for use in uses]
-        return merge_categorical(first.column.name, list(zip(vocabularies, counts, strict=True)))
-    return TensorColumn(first.column.name, first.column.dtype, first.column.shape)
+    columns = [use.column for use in uses]
+    info = columns[0]
+    if info.kind == "numeric":
+        numeric = [(c.rows, c.statistics) for c in columns if isinstance(c.statistics, NumericStatistics)]
+        return merge_numeric(first.name, numeric)
+    if info.kind == "categorical":
+        return merge_categorical(first.name, [(c.vocabulary, _counts(c)) for c in columns])
+    if info.kind == "ragged":
+        lengths = [c.max_length for c in columns if c.max_length is not None]
+        longest = max(lengths) if len(lengths) == len(columns) else None
+        return SequenceColumn(first.name, _sequence_dtype(info), info.pad, longest, info.size)
+    return TensorColumn(first.name, info.dtype, info.shape)
 
 
-def _kind(column: Column) -> str:
-    return column.kind if column.kind != "tensor" else f"a {column.dtype} tensor {list(column.shape)}"
+def _counts(column: ColumnInfo) -> tuple[int, ...]:
+    """Train rows of each word; zeros where a transform made the column."""
+    statistics = column.statistics
+    counts = statistics.counts if isinstance(statistics, CategoricalStatistics) else None
+    return counts or (0,) * len(column.vocabulary)
 
 
-def _group(source_name: str, source: Source, group: str, features: tuple[Feature, ...]) -> InputGroup:
+def _sequence_dtype(column: ColumnInfo) -> Literal["int64", "float32"]:
+    return "float32" if column.dtype.startswith("float") else "int64"
+
+
+def _kind(column: ColumnInfo) -> str:
+    if column.kind == "tensor":
+        return f"a {column.dtype} tensor {list(column.shape)}"
+    if column.kind == "ragged":
+        ids = "" if column.size is None else f" of {column.size} ids"
+        return f"a {_sequence_dtype(column)} sequence{ids} padded with {column.pad:g}"
+    return column.kind
+
+
+def _group(source_name: str, group: str, features: tuple[Feature, ...]) -> InputGroup:
     where = f"sources.{source_name}.inputs.{group}"
-    kinds = {source.column(feature.name).kind: feature.name for feature in features}
+    kinds = {_KINDS[type(feature)]: feature.name for feature in features}
     if len(kinds) > 1:
         (kind, column), (other, other_column) = list(kinds.items())[:2]
         raise ConfigError(
@@ -156,9 +208,7 @@ def _group(source_name: str, source: Source, group: str, features: tuple[Feature
             where,
             "Put them in two groups, or pack the source again with --categorical or --numeric.",
         )
-    if "tensor" in kinds and len(features) > 1:
-        raise ConfigError(f"the group has {len(features)} tensor columns.", where, "Give each tensor its own group.")
-    numeric = tuple(feature for feature in features if isinstance(feature, NumericColumn))
-    categorical = tuple(feature for feature in features if isinstance(feature, CategoricalColumn))
-    tensor = tuple(feature for feature in features if isinstance(feature, TensorColumn))
-    return InputGroup(group, next(iter(kinds)), numeric or categorical or tensor)
+    kind = next(iter(kinds))
+    if kind in ("tensor", "sequence") and len(features) > 1:
+        raise ConfigError(f"the group has {len(features)} {kind} columns.", where, f"Give each {kind} its own group.")
+    return InputGroup(group, kind, features)  # type: ignore[arg-type]  # all are of the kind's class

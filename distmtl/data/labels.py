@@ -66,7 +66,7 @@ def unknown_labels(split: Split, label: LabelInfo) -> int:
     statistics = split.info.statistics[label.column]
     if isinstance(statistics, CategoricalStatistics):
         return statistics.unknown
-    if label.class_counts is None:
+    if label.class_counts is None or not isinstance(statistics, NumericStatistics):
         return 0
     filled = split.rows - statistics.nulls
     known = set(range(len(label.class_counts)))

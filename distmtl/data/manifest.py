@@ -36,7 +36,7 @@ QUANTILES = 257
 VALUES_LIMIT = 1024
 """A numeric column keeps its distinct values, and a categorical one its counts outside train, up to this many."""
 
-ColumnKind = Literal["numeric", "categorical", "tensor"]
+ColumnKind = Literal["numeric", "categorical", "tensor", "text", "bytes", "ragged"]
 
 BLOCKS_SCHEMA = pa.schema(
     [
@@ -61,12 +61,15 @@ class Column:
 
     Attributes:
         name: Its name.
-        kind: ``numeric`` (nulls allowed), ``categorical`` (ids, see :mod:`distmtl.features`) or ``tensor``.
+        kind: ``numeric`` (nulls allowed), ``categorical`` (ids, see :mod:`distmtl.features`), ``tensor``, or of any
+            length and with nulls allowed: ``text``, ``bytes``, or ``ragged``, whose rows are lists of numbers, stored
+            as their bytes (little-endian).
         dtype: NumPy name of one stored number: int32, int64, float32 or float64 for ``numeric``, int32 for
-            ``categorical``, any for ``tensor``.
+            ``categorical``, any for ``tensor`` and ``ragged``; ``utf8`` for ``text`` and ``uint8`` for ``bytes``.
         shape: Shape of one row of a ``tensor``, else ().
         origin: Its type in the packed files, for people.
-        vocabulary: Sorted values of a ``categorical`` column in the train split, else ().
+        vocabulary: Values of a ``categorical`` column in the train split, else (). They are sorted, save that those
+            of appended rows follow those that were there before, whose ids they must not change.
     """
 
     name: str
@@ -88,7 +91,8 @@ class NumericStatistics:
         std: Population standard deviation.
         minimum: Smallest value.
         maximum: Largest value.
-        quantiles: :data:`QUANTILES` ascending values that cut the rows into equal shares; () outside train.
+        quantiles: :data:`QUANTILES` ascending values that cut the rows into equal shares; () outside train. Of a
+            large source they are those of a random part of its rows: see :mod:`distmtl.data.ingest.place`.
         values: The distinct finite values, ascending, or None for more than :data:`VALUES_LIMIT`.
         counts: Rows with each of ``values``, or None.
     """
@@ -119,12 +123,29 @@ class CategoricalStatistics:
     counts: tuple[int, ...] | None
 
 
-Statistics = NumericStatistics | CategoricalStatistics
+@dataclass(frozen=True)
+class LengthStatistics:
+    """A text, bytes or ragged column over the rows of one split.
+
+    Attributes:
+        nulls: Rows without a value.
+        mean_length: Mean length of the other rows: bytes of UTF-8 of text, bytes, or numbers of a ragged row.
+        max_length: The largest length.
+        total_length: The sum of all lengths.
+    """
+
+    nulls: int
+    mean_length: float
+    max_length: int
+    total_length: int
+
+
+Statistics = NumericStatistics | CategoricalStatistics | LengthStatistics
 
 
 @dataclass(frozen=True)
 class SplitInfo:
-    """A split: its size, and the statistics of its numeric and categorical columns by name."""
+    """A split: its size, and the statistics of all its columns but tensors by name."""
 
     rows: int
     blocks: int
@@ -258,9 +279,13 @@ def _body(manifest: Manifest) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "version": VERSION,
-        "columns": [dataclasses.asdict(column) for column in manifest.columns],
-        "splits": [{"name": name, **dataclasses.asdict(split)} for name, split in manifest.splits.items()],
-        "shards": [dataclasses.asdict(shard) for shard in manifest.shards],
+        # Not dataclasses.asdict, which copies every word of a vocabulary.
+        "columns": [vars(column) for column in manifest.columns],
+        "splits": [
+            {"name": name, **vars(split), "statistics": {key: vars(value) for key, value in split.statistics.items()}}
+            for name, split in manifest.splits.items()
+        ],
+        "shards": [vars(shard) for shard in manifest.shards],
         "block_rows": manifest.block_rows,
         "blocks_key": manifest.blocks_key,
         "packed": dict(manifest.packed),
@@ -286,4 +311,6 @@ def _split(item: dict[str, Any]) -> SplitInfo:
 
 def _statistics(item: dict[str, Any]) -> Statistics:
     values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in item.items()}
+    if "max_length" in values:
+        return LengthStatistics(**values)
     return CategoricalStatistics(**values) if "unknown" in values else NumericStatistics(**values)

@@ -1,7 +1,7 @@
 """Writing the rows of a split as blocks in shards, and what the blocks table says of them."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,29 +17,14 @@ TARGET_BLOCK_BYTES = 8 * 2**20
 """Size of a block that its number of rows is chosen for."""
 
 _WANTED_BLOCKS = 16
+_PAGE_BYTES = 2**30
 _SMALLEST_BLOCK = 1024
 
 
 @dataclass(frozen=True)
-class ShardOptions:
-    """How shards are written.
-
-    Attributes:
-        block_rows: Rows of a block, a power of two.
-        shard_bytes: A shard that has reached this size is closed.
-        compression: ``lz4``, ``zstd`` or ``none``.
-    """
-
-    block_rows: int
-    shard_bytes: int
-    compression: str
-
-
-@dataclass(frozen=True)
 class BlockPlace:
-    """One row of the blocks table, without its split; ``shard`` counts within the split."""
+    """One row of the blocks table, without its shard."""
 
-    shard: int
     offset: int
     length: int
     rows: int
@@ -68,36 +53,30 @@ def shard_key(split: str, number: int, identity: str) -> str:
     return f"shards/{spread:02x}/{split}-{number:05d}-{identity}.parquet"
 
 
-def write_split(
-    store: Store, split: str, identity: str, schema: pa.Schema, blocks: Iterator[pa.Table], options: ShardOptions
-) -> tuple[list[Shard], list[BlockPlace]]:
-    """Write the blocks of a split, one table each, and return its shards and where each block went."""
-    shards: list[Shard] = []
-    places: list[BlockPlace] = []
-    block = next(blocks, None)
-    while block is not None:
-        key = shard_key(split, len(shards), identity)
-        with store.writer(key) as target:
-            sink, written = _HashingSink(target), _WrittenBlocks()
-            with _parquet(sink, schema, options.compression, written.metadata) as parquet:
-                while block is not None and (not written.hashes or sink.position < options.shard_bytes):
-                    written.offsets.append(sink.begin_block())
-                    parquet.write_table(block, row_group_size=options.block_rows)
-                    written.hashes.append(sink.block_hash())
-                    block = next(blocks, None)
-            found = written.places(len(shards))
-        places += found
-        shards.append(Shard(key, split, sum(place.rows for place in found), sink.position, sink.file_hash()))
-    return shards, places
+def write_shard(
+    store: Store, key: str, split: str, schema: pa.Schema, blocks: Iterable[pa.RecordBatch], compression: str
+) -> tuple[Shard, list[BlockPlace]]:
+    """Write blocks as one shard; returns it and where each block went."""
+    with store.writer(key) as target:
+        sink, written = _HashingSink(target), _WrittenBlocks()
+        with _parquet(sink, schema, compression, written.metadata) as parquet:
+            for block in blocks:
+                written.offsets.append(sink.begin_block())
+                parquet.write_table(pa.Table.from_batches([block]), row_group_size=max(1, block.num_rows))
+                written.hashes.append(sink.block_hash())
+        places = written.places()
+    return Shard(key, split, sum(place.rows for place in places), sink.position, sink.file_hash()), places
 
 
 def _parquet(sink: io.RawIOBase, schema: pa.Schema, compression: str, metadata: list[Any]) -> pq.ParquetWriter:
-    # No dictionary pages: see footer.block_range. No statistics: nobody filters a block by them.
+    # No dictionary pages: see footer.block_range. No statistics: nobody filters a block by them. One page per column:
+    # see distmtl.data.pages.
     return pq.ParquetWriter(
         sink,
         schema,
         compression=compression,
         use_dictionary=False,
+        data_page_size=_PAGE_BYTES,
         write_statistics=False,
         write_page_checksum=True,
         metadata_collector=metadata,
@@ -112,7 +91,7 @@ class _WrittenBlocks:
     hashes: list[int] = field(default_factory=list)
     metadata: list[Any] = field(default_factory=list)
 
-    def places(self, shard: int) -> list[BlockPlace]:
+    def places(self) -> list[BlockPlace]:
         footer = self.metadata[0]
         found = []
         for i, (start, xxh3) in enumerate(zip(self.offsets, self.hashes, strict=True)):
@@ -120,7 +99,7 @@ class _WrittenBlocks:
             offset, length = block_range(group)
             if offset != start:
                 raise ValueError(f"block {i} begins at byte {offset}, but was hashed from byte {start} on")
-            found.append(BlockPlace(shard, offset, length, group.num_rows, xxh3, encode_row_group(group)))
+            found.append(BlockPlace(offset, length, group.num_rows, xxh3, encode_row_group(group)))
         return found
 
 

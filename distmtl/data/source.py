@@ -1,15 +1,18 @@
-"""Opening a source and reading its blocks, each by one ranged GET whose bytes are checked against their hash."""
+"""Opening a source and reading its blocks, each by one ranged GET whose bytes are checked against their hash.
+
+Blocks of a remote source may come from a cache on the node's disk; see :mod:`distmtl.data.node_cache`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import xxhash
 
+from distmtl.data.fetch import BlockPlace, fetch_block
 from distmtl.data.footer import read_block
 from distmtl.data.infer import nearest
 from distmtl.data.manifest import (
@@ -22,13 +25,15 @@ from distmtl.data.manifest import (
     manifest_from_bytes,
     manifest_key,
 )
-from distmtl.errors import CorruptBlockError, KeyMissingError, SourceError
-from distmtl.store import Store, open_store
+from distmtl.data.node_cache import NodeCache
+from distmtl.data.tensors import WIDE_ROW_BYTES, TensorLayout
+from distmtl.errors import KeyMissingError, SourceError
+from distmtl.store import Store, is_remote, open_store
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """One version of a source; pickling it keeps its URI and digest, and opens it again.
+    """One version of a source; pickling it keeps its URI, digest and cache, and opens it again.
 
     Attributes:
         uri: Where it is.
@@ -36,6 +41,7 @@ class Source:
         store: The store at ``uri``.
         blocks: The blocks table of all splits.
         template: The Parquet footer that all blocks share; see :mod:`distmtl.data.footer`.
+        cache: Where blocks are kept on this node, or None.
     """
 
     uri: str
@@ -43,6 +49,7 @@ class Source:
     store: Store
     blocks: pa.Table
     template: bytes
+    cache: NodeCache | None = None
 
     def split(self, name: str) -> "Split":
         """A split by name.
@@ -76,7 +83,7 @@ class Source:
         return {column.name: column for column in self.manifest.columns}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open_source, (self.uri, self.manifest.digest)
+        return open_source, (self.uri, self.manifest.digest, self.cache)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,33 +140,46 @@ class Split:
             columns: Names of the columns, in the order wanted.
 
         Raises:
-            CorruptBlockError: The bytes do not match their hash, nor do they when fetched a second time.
-            SourceError: There is no such column.
-            StoreError: The shard cannot be read.
+            CorruptBlockError: The block's bytes are missing or do not match their hash, nor do they when fetched anew.
+            SourceError: There is no such column, or the whole source is gone.
+            StoreError: The store cannot be read.
         """
         for name in columns:
             self.source.column(name)
         data = self._fetch(index)
         return read_block(data, self.source.template, self._row_groups[index].as_py(), columns)
 
-    def _fetch(self, index: int) -> memoryview:
+    def _fetch(self, index: int) -> Any:
+        """The bytes of a block: from this node's cache if there is one, else from the store."""
+        place, source = self.place(index), self.source
+        fetch = partial(fetch_block, source.store, place, source.manifest.digest, view=self._is_wide)
+        return fetch() if source.cache is None else source.cache.get(place.xxh3, place.length, fetch)
+
+    @cached_property
+    def _is_wide(self) -> bool:
+        """Whether rows are so large that a copy of the block costs more than a call per row."""
+        columns = self.source.manifest.columns
+        return any(
+            column.kind == "tensor" and TensorLayout(column.dtype, column.shape).bytes >= WIDE_ROW_BYTES
+            for column in columns
+        )
+
+    def place(self, index: int) -> BlockPlace:
+        """Where a block is."""
         if not 0 <= index < self.blocks:
             raise IndexError(f"block {index} of split '{self.name}', which has {self.blocks}")
         offset, length, xxh3 = (int(self._places[name][index]) for name in ("offset", "length", "xxh3"))
-        shard = self.shard(index)
-        for _ in range(2):  # a flipped bit may have happened on the way
-            data = self.source.store.get_range(shard.key, offset, length)
-            if xxhash.xxh3_64_intdigest(data) == xxh3:
-                return data
-        raise CorruptBlockError(
-            f"block {index} of split '{self.name}' (shard {shard.key}, bytes {offset} to {offset + length}) "
-            "does not match its checksum.",
-            self.source.uri,
-        )
+        return BlockPlace(self.name, index, self.shard(index), offset, length, xxh3)
 
     def shard(self, index: int) -> Shard:
         """The shard that holds a block."""
         return self.source.manifest.shards[int(self._places["shard"][index])]
+
+    @cached_property
+    def shards(self) -> npt.NDArray[np.int32]:
+        """Index in the manifest of the shard that holds each block ``[blocks]``."""
+        numbers: npt.NDArray[np.int32] = self._places["shard"]
+        return numbers
 
     @cached_property
     def _places(self) -> dict[str, npt.NDArray[Any]]:
@@ -170,25 +190,16 @@ class Split:
         return self.table["row_group"].combine_chunks() if self.blocks else pa.array([], pa.binary())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _open_split, (self.source.uri, self.source.manifest.digest, self.name)
+        return _open_split, (self.source, self.name)
 
 
-@dataclass(frozen=True)
-class VerifyReport:
-    """What :func:`verify` found: how much was read, and one sentence per problem."""
-
-    shards: int
-    blocks: int
-    bytes: int
-    problems: tuple[str, ...]
-
-
-def open_source(uri: str, digest: str | None = None) -> Source:
+def open_source(uri: str, digest: str | None = None, cache: NodeCache | None = None) -> Source:
     """Open a source: two small reads, of its manifest and of its blocks table.
 
     Args:
         uri: Its folder or URI.
         digest: The version to open; by default the newest.
+        cache: Where this node keeps blocks, if the source is not on it anyway.
 
     Raises:
         SourceError: There is no such source or version, or its manifest or blocks table is damaged.
@@ -211,50 +222,11 @@ def open_source(uri: str, digest: str | None = None) -> Source:
             "the blocks table is missing.", f"{store.uri}/{manifest.blocks_key}", "Pack the source again."
         ) from error
     blocks, template = blocks_from_bytes(table, manifest.blocks_key, store.uri)
-    return Source(store.uri, manifest, store, blocks, template)
+    return Source(store.uri, manifest, store, blocks, template, cache if is_remote(store.uri) else None)
 
 
-def verify(source: Source) -> VerifyReport:
-    """Read every byte of a source and compare every hash.
-
-    Raises:
-        StoreError: The store cannot be reached; missing and short shards are problems in the report.
-    """
-    problems: list[str] = []
-    shard_of = source.blocks["shard"].to_numpy()
-    for number, shard in enumerate(source.manifest.shards):
-        blocks = source.blocks.take(np.flatnonzero(shard_of == number)).to_pylist()
-        problems += _verify_shard(source.store, shard, blocks)
-    total = sum(shard.bytes for shard in source.manifest.shards)
-    return VerifyReport(len(source.manifest.shards), source.blocks.num_rows, total, tuple(problems))
-
-
-def _verify_shard(store: Store, shard: Shard, blocks: Sequence[dict[str, Any]]) -> list[str]:
-    size = store.size(shard.key)
-    if size is None:
-        return [f"shard {shard.key} is missing"]
-    if size != shard.bytes:
-        return [f"shard {shard.key} has {size} bytes instead of {shard.bytes}"]
-    whole = xxhash.xxh3_64()
-    problems = []
-    position = 0
-    for number, block in enumerate(blocks):
-        whole.update(store.get_range(shard.key, position, block["offset"] - position))
-        data = store.get_range(shard.key, block["offset"], block["length"])
-        whole.update(data)
-        position = block["offset"] + block["length"]
-        if xxhash.xxh3_64_intdigest(data) != block["xxh3"]:
-            problems.append(
-                f"shard {shard.key}: row group {number} (split '{shard.split}') does not match its checksum"
-            )
-    whole.update(store.get_range(shard.key, position, shard.bytes - position))
-    if whole.hexdigest() != shard.xxh3 and not problems:
-        problems.append(f"shard {shard.key} does not match its checksum outside its blocks")
-    return problems
-
-
-def _open_split(uri: str, digest: str, name: str) -> Split:
-    return open_source(uri, digest).split(name)
+def _open_split(source: Source, name: str) -> Split:
+    return source.split(name)
 
 
 def _no_source(store: Store, digest: str | None) -> SourceError:

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from distmtl.data.transforms.specs import TransformSpec
 from distmtl.spec import Named, Spec
 
 
@@ -12,6 +13,8 @@ class SourceSpec(Spec):
     """Where 'distmtl pack' put it. A relative path is relative to the file that names it."""
     inputs: Named[str | list[str]] = Field(min_length=1)
     """Input groups: a name and its column or columns; the columns of a group are of one kind."""
+    transforms: tuple[TransformSpec, ...] = ()
+    """What happens to rows before the trunk sees them, in order; 'inputs' then names the columns after the last."""
     weight: str | None = None
     """A numeric column that weighs the rows in every loss of this source."""
 
@@ -29,3 +32,5 @@ class BatchSpec(Spec):
     """Blocks per lane whose rows are shuffled together; part of the result."""
     prefetch_bytes: int = Field(default=256 * 2**20, ge=2**20)
     """Bytes that a worker may hold in prepared batches."""
+    transform_workers: int = Field(default=0, ge=0, le=256)
+    """Processes per worker that run transforms; 0: the loader's own thread does. The result is the same."""

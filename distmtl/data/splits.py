@@ -1,21 +1,11 @@
-"""Which split each row goes to, and in which order: pure functions of the seed and the row's place in the input.
-
-A keyed permutation finds a row's place without looking at the other rows, and is the same in every version of NumPy.
-"""
+"""Names of splits, and the splits that names of files stand for."""
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from distmtl.data.importers import stem
 from distmtl.data.manifest import TRAIN
-from distmtl.data.permute import key, permute
 from distmtl.errors import SourceError
-
-Rows = npt.NDArray[np.int64]
 
 DEFAULT_FRACTIONS: Mapping[str, float] = {"train": 0.8, "valid": 0.1, "test": 0.1}
 """How rows are split where nothing says otherwise."""
@@ -71,66 +61,7 @@ def standing(name: str) -> tuple[int, str]:
     return first.get(name, 3), name
 
 
-def rows_by_fraction(rows: int, fractions: Mapping[str, float], seed: int) -> dict[str, Rows]:
-    """Split rows at random in exact shares.
-
-    Args:
-        rows: Number of rows.
-        fractions: Positive shares by split, with sum 1.
-        seed: The rows of a split follow from it and from ``rows``.
-
-    Returns:
-        Ascending row indices by split; a share too small for one row gives an empty split.
-
-    Raises:
-        SourceError: The shares are not positive, do not sum to 1, or leave train without a row.
-    """
-    if any(not share > 0 for share in fractions.values()) or abs(sum(fractions.values()) - 1) > 1e-6:
-        text = ", ".join(f"{name}={share:g}" for name, share in fractions.items())
-        raise SourceError(f"the fractions {text} are not positive numbers of sum 1.", remedy="Correct --fractions.")
-    places = permute(np.arange(rows), rows, key(seed, "pack", "split"))
-    ends = np.rint(rows * np.cumsum(list(fractions.values()))).astype(np.int64)
-    numbers = np.searchsorted(ends, places, side="right")
-    return _with_train({name: np.flatnonzero(numbers == i) for i, name in enumerate(fractions)}, "the fractions")
-
-
-def rows_by_value(words: Sequence[str], codes: npt.NDArray[Any], column: str) -> dict[str, Rows]:
-    """Split rows by the value of a column.
-
-    Args:
-        words: The distinct values.
-        codes: ``[N]`` index into ``words``, -1 for null.
-        column: Its name.
-
-    Returns:
-        Ascending row indices by split.
-
-    Raises:
-        SourceError: A row has no value, a value cannot name a split, or no row is of train.
-    """
-    if (codes < 0).any():
-        raise SourceError(
-            f"split column '{column}' is null in {int((codes < 0).sum())} rows.", remedy="Give every row a split."
-        )
-    names = np.array([split_name(word) for word in words])
-    splits = {str(name): np.flatnonzero(names[codes] == name) for name in sorted(set(names.tolist()), key=standing)}
-    return _with_train(splits, f"split column '{column}'")
-
-
-def shuffled_rows(rows: Rows, seed: int, split: str) -> Rows:
-    """The rows of a split in an order that follows from the seed."""
-    return rows[permute(np.arange(len(rows)), len(rows), key(seed, "pack", "order", split))] if len(rows) else rows
-
-
 def _split_of(path: str) -> str | None:
     name = stem(path).lower()
     match = _SHARD_STEM.match(name)
     return _STANDARD.get(name) or (_STANDARD.get(match.group(1)) if match else None)
-
-
-def _with_train(splits: dict[str, Rows], where: str) -> dict[str, Rows]:
-    if not splits.get(TRAIN, np.empty(0)).size:
-        raise SourceError(
-            f"no row is of split 'train' by {where}; there are: {', '.join(splits)}.", remedy="Give it rows."
-        )
-    return splits

@@ -21,12 +21,9 @@ from distmtl.data.decode import Decoded
 from distmtl.data.plan import Plan, Window
 from distmtl.data.resident import Table
 from distmtl.data.sequence import BlockSequence, Int64
+from distmtl.data.tensors import WIDE_ROW_BYTES
 from distmtl.data.windows import combine, slice_rows
-
-WIDE_ROW_BYTES = 16 * 2**10
-"""Rows from this size on are copied once, not twice: a call per row costs less than the second copy."""
-
-_HUGE_BYTES = 4 * 2**20
+from distmtl.store.buffers import BUFFERS, SMALLEST_BYTES
 
 Submit = Callable[..., "Future[None]"]
 """Runs a function with its arguments in a background thread."""
@@ -91,8 +88,8 @@ class SourceBlocks(Protocol):
 class WindowStock:
     """Windows in slots of one size each, which are used again and again.
 
-    Narrow columns are copied into the slots, so that one ``index_select`` gathers rows of all windows. Rows of
-    :data:`WIDE_ROW_BYTES` or more are left where they were read, and copied one by one when they are drawn.
+    Narrow columns are copied into the slots, so that one ``index_select`` gathers rows of all windows. Wide rows
+    (``WIDE_ROW_BYTES`` or more) are left where they were read, and copied one by one when they are drawn.
 
     Args:
         plan: The plan.
@@ -311,7 +308,7 @@ def _pick(columns: Sequence[Any], rows: Sequence[int], *, pin: bool) -> Any:
 
 
 def _empty(rows: int, like: Tensor, *, pin: bool = False) -> Tensor:
-    """Memory for rows like these. NumPy asks for huge pages, which halves what a large copy costs.
+    """Memory for rows like these.
 
     Page-locked memory comes from torch's cache, which reuses a batch's once its copies to the GPU are done.
     """
@@ -319,9 +316,9 @@ def _empty(rows: int, like: Tensor, *, pin: bool = False) -> Tensor:
     if pin:
         return torch.empty(shape, dtype=like.dtype, pin_memory=True)
     size = rows * math.prod(like.shape[1:]) * like.element_size()
-    if size < _HUGE_BYTES:
+    if size < SMALLEST_BYTES:
         return like.new_empty(shape)
-    return torch.from_numpy(np.empty(size, np.uint8)).view(like.dtype).view(shape)
+    return torch.from_numpy(BUFFERS.take(size)).view(like.dtype).view(shape)
 
 
 def _room(columns: Decoded, rows: int) -> Decoded:

@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import numpy as np
+
 from distmtl.data.manifest import (
     TRAIN,
     CategoricalStatistics,
     Column,
+    LengthStatistics,
     Manifest,
     NumericStatistics,
     SplitInfo,
@@ -16,6 +19,12 @@ from distmtl.features import FIRST_ID, MISSING_ID
 
 FEW_VALUES = 20
 """A column with at most this many values may be a label: its balance is shown."""
+
+BARS = 8
+"""Bars of a histogram."""
+
+_SHOWN = 3
+"""Numbers shown of a long row."""
 
 
 def summarise(uri: str, manifest: Manifest) -> dict[str, Any]:
@@ -46,8 +55,33 @@ def balance(column: Column, info: SplitInfo) -> dict[str, int] | None:
     return {f"{value:g}": count for value, count in zip(statistics.values, statistics.counts, strict=True)}
 
 
+def histogram(statistics: Statistics | None) -> list[float]:
+    """Shares of the rows in :data:`BARS` ranges of equal width; of names, shares of the most frequent ones.
+
+    Returns:
+        One share per bar, or [] where nothing is known or there is only one value.
+    """
+    if isinstance(statistics, CategoricalStatistics):
+        counts = sorted(statistics.counts or (), reverse=True)[:BARS]
+        return [count / max(1, sum(statistics.counts or ())) for count in counts] if len(counts) > 1 else []
+    if not isinstance(statistics, NumericStatistics) or statistics.minimum == statistics.maximum:
+        return []
+    if statistics.values is not None and statistics.counts is not None:
+        values, weights = np.array(statistics.values, np.float64), np.array(statistics.counts, np.float64)
+    else:
+        values = np.array(statistics.quantiles, np.float64)
+        weights = np.ones(len(values))
+    if not len(values) or not np.isfinite(values[-1] - values[0]):
+        return []
+    counts_of_bars, _ = np.histogram(values, BARS, weights=weights)
+    shares: list[float] = (counts_of_bars / weights.sum()).tolist()
+    return shares
+
+
 def sample_rows(source: Source, split: str, rows: int) -> list[dict[str, Any]]:
-    """The first rows of a split as they were before packing; a tensor is named by its type and shape.
+    """The first rows of a split as they were before packing.
+
+    A tensor is named by its type and shape, bytes by their number, and a ragged row is shown by its first numbers.
 
     Raises:
         SourceError: There is no such split, or its blocks cannot be read.
@@ -59,21 +93,36 @@ def sample_rows(source: Source, split: str, rows: int) -> list[dict[str, Any]]:
         if len(found) >= rows:
             break
         table = part.read_block(block, [column.name for column in plain]).slice(0, rows - len(found))
-        found += table.to_pylist()
+        # A source of tensors alone has rows, too.
+        found += table.to_pylist() or [{}] * min(rows - len(found), int(part.block_row_counts[block]))
     return [{column.name: _value(column, row.get(column.name)) for column in source.manifest.columns} for row in found]
 
 
 def kind_text(column: Column) -> str:
     """A column's kind as people read it."""
-    return column.kind if column.kind != "tensor" else f"tensor {column.dtype} {list(column.shape)}"
+    if column.kind == "tensor":
+        return f"tensor {column.dtype} {list(column.shape)}"
+    return f"ragged {column.dtype}" if column.kind == "ragged" else column.kind
 
 
 def _value(column: Column, value: Any) -> Any:
     if column.kind == "tensor":
         return f"<{column.dtype} {list(column.shape)}>"
-    if column.kind == "numeric":
+    if column.kind == "bytes" and value is not None:
+        return f"<{len(value)} bytes>"
+    if column.kind == "ragged" and value is not None:
+        return ragged_text(np.frombuffer(value, np.dtype(column.dtype).newbyteorder("<")).tolist())
+    if column.kind != "categorical":
         return value
     return None if value == MISSING_ID else column.vocabulary[value - FIRST_ID] if value >= FIRST_ID else "<unknown>"
+
+
+def ragged_text(numbers: list[Any]) -> str:
+    """``[1, 2, 3, ... 9]``: the first numbers and the last one."""
+    shown = [f"{number:g}" if isinstance(number, float) else str(number) for number in numbers]
+    if len(shown) > _SHOWN + 1:
+        shown = [*shown[:_SHOWN], f"... {shown[-1]}"]
+    return f"[{', '.join(shown)}]"
 
 
 def _column(manifest: Manifest, column: Column) -> dict[str, Any]:
@@ -82,6 +131,7 @@ def _column(manifest: Manifest, column: Column) -> dict[str, Any]:
         return found | {"shape": list(column.shape)}
     by_split = {name: info.statistics[column.name] for name, info in manifest.splits.items()}
     found["nulls"] = {name: statistics.nulls for name, statistics in by_split.items()}
+    found["missing"] = {name: found["nulls"][name] / info.rows for name, info in manifest.splits.items()}
     found |= _of_train(column, by_split[TRAIN])
     balances = {name: balance(column, info) for name, info in manifest.splits.items()}
     if balances[TRAIN] is not None:
@@ -92,5 +142,8 @@ def _column(manifest: Manifest, column: Column) -> dict[str, Any]:
 def _of_train(column: Column, statistics: Statistics) -> dict[str, Any]:
     if isinstance(statistics, CategoricalStatistics):
         return {"vocabulary": len(column.vocabulary)}
-    names = ("mean", "std", "minimum", "maximum", "infinite")
+    if isinstance(statistics, LengthStatistics):
+        names: tuple[str, ...] = ("mean_length", "max_length", "total_length")
+    else:
+        names = ("mean", "std", "minimum", "maximum", "infinite")
     return {name: getattr(statistics, name) for name in names}

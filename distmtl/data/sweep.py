@@ -2,25 +2,22 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 
 from distmtl.data.batch import SourceBatch
 from distmtl.data.decode import Decoded
 from distmtl.data.sequence import BlockSequence
-from distmtl.data.windows import BlockDecoder, BlockSplit, combine, slice_rows
+from distmtl.data.windows import LoaderSource, combine, join, slice_rows
 
 
-def sweep(
-    split: BlockSplit, decoder: BlockDecoder, source: str, rank: int, size: int, batch_rows: int
-) -> Iterator[SourceBatch]:
+def sweep(source: LoaderSource, rank: int, size: int, batch_rows: int) -> Iterator[SourceBatch]:
     """A worker's rows of a split, in row order; the workers' shares follow one on another and differ by one row.
 
     Reads the blocks that hold the share, each once and one at a time.
 
     Args:
-        split: The split.
-        decoder: Turns its blocks into tensors.
-        source: The source's name.
+        source: The source; its transforms take their deterministic form.
         rank: The worker.
         size: The number of workers.
         batch_rows: Rows of a batch; the last may have fewer.
@@ -28,6 +25,7 @@ def sweep(
     Yields:
         Batches whose ``positions`` are row numbers of the split.
     """
+    split, decoder = source.split, source.decoder
     start, stop = rank * split.rows // size, (rank + 1) * split.rows // size
     blocks = BlockSequence(split.block_rows, split.short_blocks)
     place, held = -1, None
@@ -42,5 +40,7 @@ def sweep(
             begin, end = blocks.start([block, block + 1]).tolist()
             parts.append(slice_rows(held, row - begin, min(end, last) - begin))
             row = min(end, last)
-        columns = parts[0] if len(parts) == 1 else combine(parts, torch.cat)
-        yield SourceBatch(source, columns.inputs, columns.targets, columns.weights, torch.arange(first, last))
+        columns = parts[0] if len(parts) == 1 else combine(parts, join)
+        if source.transform is not None:
+            columns = source.transform.apply(columns, np.arange(first, last))
+        yield SourceBatch(source.name, columns.inputs, columns.targets, columns.weights, torch.arange(first, last))

@@ -10,7 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from distmtl.features import FIRST_ID, MISSING_ID, CategoricalColumn, NumericColumn, TensorColumn
+from distmtl.errors import ConfigError
+from distmtl.features import (
+    FIRST_ID,
+    MISSING_ID,
+    CategoricalColumn,
+    NumericColumn,
+    SequenceColumn,
+    TensorColumn,
+)
 from distmtl.models.bins import bin_edges
 
 _FLOAT32 = (torch.finfo(torch.float32).min, torch.finfo(torch.float32).max)
@@ -157,6 +165,42 @@ class TensorProjection(nn.Linear):
     def absent(self, rows: int) -> Tensor:
         """The input of rows that lack the whole group."""
         return self.weight.new_zeros(rows, self.in_features)
+
+
+class IdBag(nn.Module):
+    """The mean of the embeddings of a row's ids: ``[N, T] int64 -> [N, width]``; a row without ids has 0.
+
+    Args:
+        column: A sequence of ids.
+        width: Width of an embedding.
+
+    Raises:
+        ConfigError: Its numbers are no ids.
+    """
+
+    def __init__(self, column: SequenceColumn, width: int) -> None:
+        super().__init__()
+        if column.size is None:
+            raise ConfigError(
+                f"this trunk cannot read the sequence '{column.name}', whose numbers are no ids.",
+                remedy="Say how many ids there are with the transform 'sequence', or bring a trunk of your own.",
+            )
+        self.width = width
+        self.pad = int(column.pad)
+        self.weight = nn.Parameter(torch.empty(max(column.size, self.pad + 1), width))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Normal, of norm about 1."""
+        nn.init.normal_(self.weight, std=self.width**-0.5)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """The means."""
+        return nn.functional.embedding_bag(ids, self.weight, mode="mean", padding_idx=self.pad)
+
+    def absent(self, rows: int) -> Tensor:
+        """The input of rows that lack the whole group."""
+        return torch.full((rows, 1), self.pad, dtype=torch.int64, device=self.weight.device)
 
 
 def _known(values: Tensor, lowest: Tensor, highest: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,6 +21,8 @@ class TabularMlpSpec(Spec):
     """Width of a numeric column's embedding."""
     categorical_width: int = Field(default=16, ge=1)
     """Largest width of a categorical column's embedding; small vocabularies get less."""
+    sequence_width: int = Field(default=64, ge=1)
+    """Width of the embedding of a sequence's ids, which are averaged."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Dropout after each hidden layer, keyed by seed, step and row, so it does not depend on the workers."""
 

@@ -6,13 +6,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from distmtl.features import CategoricalColumn, InputGroup, NumericColumn, TensorColumn
+from distmtl.features import CategoricalColumn, InputGroup, NumericColumn, SequenceColumn, TensorColumn
 from distmtl.models.base import Inputs
-from distmtl.models.encoders import Categories, PiecewiseNumbers, StandardNumbers, TensorProjection
+from distmtl.models.encoders import Categories, IdBag, PiecewiseNumbers, StandardNumbers, TensorProjection
 from distmtl.models.mlp import hidden_layers
 from distmtl.models.specs import TabularMlpSpec
 
-Encoder = StandardNumbers | PiecewiseNumbers | Categories | TensorProjection
+Encoder = StandardNumbers | PiecewiseNumbers | Categories | TensorProjection | IdBag
 
 
 class TabularMlp(nn.Module):
@@ -54,3 +54,5 @@ def _encoder(group: InputGroup, spec: TabularMlpSpec) -> Encoder:
             return Categories(cast(Sequence[CategoricalColumn], group.columns), spec.categorical_width)
         case "tensor":
             return TensorProjection(cast(TensorColumn, group.columns[0]), spec.hidden[0])
+        case "sequence":
+            return IdBag(cast(SequenceColumn, group.columns[0]), spec.sequence_width)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,16 +16,17 @@ from distmtl.data.decode import Decoder
 from distmtl.data.loader import Loader
 from distmtl.data.manifest import TRAIN
 from distmtl.data.plan import Layout, Plan
+from distmtl.data.quarantine import Quarantine, QuarantinedSplit
+from distmtl.data.transformed import SourceTransform, open_rows
 from distmtl.data.windows import LoaderSource
-from distmtl.errors import ConfigError, SourceError
-from distmtl.features import InputGroup, LabelInfo, input_group_to_json
+from distmtl.errors import ConfigError
+from distmtl.features import InputGroup, LabelInfo, input_group_to_json, sequence_pads
 from distmtl.models.base import MultiTaskModel
 from distmtl.models.build import build_model
 from distmtl.orchestrate.prepare import Prepared
 from distmtl.parallel.ddp import wrap_ddp
 from distmtl.parallel.world import World
 from distmtl.tasks.kinds import build_task
-from distmtl.training.evaluate import EvalSource
 from distmtl.training.facts import TaskPlace
 from distmtl.training.forward import LossPass, SharedPass
 from distmtl.training.ledger import Ledger
@@ -60,7 +60,12 @@ def assemble(prepared: Prepared, world: World) -> Assembled:
     places, model, balancer = together(world, build)
     riding = riding_tasks(prepared, places)
     forward = LossPass(
-        model, wrap_ddp(SharedPass(model, riding), config.parallel, world), places, config.seed, config.train.precision
+        model,
+        wrap_ddp(SharedPass(model, riding), config.parallel, world),
+        places,
+        config.seed,
+        config.train.precision,
+        sequence_pads(prepared.groups),
     )
     step = TrainStep(
         forward,
@@ -74,7 +79,8 @@ def assemble(prepared: Prepared, world: World) -> Assembled:
     mixer = Mixer(
         prepared.sampler, prepared.mixture, prepared.sampler_state, places, config.sampling.delay_steps, world
     )
-    return Assembled(Stateful(model, step, mixer, Ledger(tuple(config.tasks), world)), places)
+    quarantine = Quarantine(config.seed, config.train.quarantine.max_blocks)
+    return Assembled(Stateful(model, step, mixer, Ledger(tuple(config.tasks), world), quarantine), places)
 
 
 def _balancer(config: RunConfig) -> Balancer:
@@ -112,6 +118,7 @@ def task_places(config: RunConfig, labels: Mapping[str, LabelInfo]) -> tuple[Tas
             spec.weight,
             complete=labels[name].nulls == 0,
             countable=labels[name].nulls == 0 and config.sources[spec.source].weight is None,
+            weighted=config.sources[spec.source].weight is not None,
         )
         for name, spec in config.tasks.items()
     )
@@ -136,7 +143,11 @@ def open_loader(prepared: Prepared, assembled: Assembled, world: World, start: i
     """A loader of this worker's share of the steps from ``start`` on."""
     config, mixer = prepared.config, assembled.parts.mixer
     sources = [
-        LoaderSource(name, source.split(TRAIN), _decoder(prepared, name, TRAIN))
+        LoaderSource(
+            name,
+            QuarantinedSplit(name, source.split(TRAIN), assembled.parts.quarantine),
+            *_rows(prepared, name, TRAIN),
+        )
         for name, source in prepared.sources.items()
     ]
     layouts = tuple(Layout.of(name, source.split(TRAIN)) for name, source in prepared.sources.items())
@@ -151,23 +162,24 @@ def open_loader(prepared: Prepared, assembled: Assembled, world: World, start: i
         horizon=mixer.horizon(start),
         prefetch_bytes=config.batch.prefetch_bytes,
         pin=world.device.type == "cuda",
+        transform_workers=config.batch.transform_workers,
     )
 
 
-def eval_sources(prepared: Prepared, split: str) -> list[EvalSource]:
+def eval_sources(prepared: Prepared, split: str) -> list[LoaderSource]:
     """The sources that have a split of this name."""
-    found = []
-    for name, source in prepared.sources.items():
-        with suppress(SourceError):
-            found.append(EvalSource(name, source.split(split), _decoder(prepared, name, split)))
-    return found
+    return [
+        LoaderSource(name, source.split(split), *_rows(prepared, name, split))
+        for name, source in prepared.sources.items()
+        if split in source.manifest.splits
+    ]
 
 
-def _decoder(prepared: Prepared, source: str, split: str) -> Decoder:
+def _rows(prepared: Prepared, source: str, split: str) -> tuple[Decoder, SourceTransform | None]:
     config = prepared.config
     targets = {task.target: prepared.labels[name] for name, task in config.tasks.items() if task.source == source}
     part = prepared.sources[source].split(split)
-    return Decoder(part, prepared.groups, targets, config.sources[source].weight, float_type(config))
+    return open_rows(source, part, config.sources[source], prepared.groups, targets, float_type(config))
 
 
 def run_facts(prepared: Prepared, given: RunConfig) -> dict[str, Any]:
@@ -176,6 +188,7 @@ def run_facts(prepared: Prepared, given: RunConfig) -> dict[str, Any]:
         "config": given.model_dump(mode="json"),  # as it was given: references to the environment stay references
         "config_hash": config_hash(given),
         "digests": prepared.digests,
+        "files": prepared.files,
         "inputs": [input_group_to_json(group) for group in prepared.groups],
         "labels": {name: asdict(label) for name, label in prepared.labels.items()},
     }

@@ -40,6 +40,7 @@ def check(config: RunConfig) -> Report:
         *about_sources(prepared, sources),
         *about_labels(prepared),
         *about_workers(prepared.config),
+        *about_reading(prepared),
         *about_model,
     ]
     if not store.writable:
@@ -148,6 +149,23 @@ def about_workers(config: RunConfig) -> Iterator[str]:
         yield f"{workers} workers share {batch.rows} rows per step, so some compute nothing."
     if batch.lanes < workers:
         yield f"batch.lanes {batch.lanes} is less than {workers} workers, so some read what others read too."
+
+
+def about_reading(prepared: Prepared) -> Iterator[str]:
+    """Blocks that may be left out, and a cache that cannot keep any."""
+    most = prepared.config.train.quarantine.max_blocks
+    if most:
+        yield (
+            f"up to {most} unreadable blocks are replaced by others instead of ending the run "
+            "(train.quarantine.max_blocks)."
+        )
+    cache = next((source.cache for source in prepared.sources.values() if source.cache is not None), None)
+    problem = cache.problem() if cache else None
+    if cache is not None and problem:
+        yield (
+            f"{cache.folder}: blocks cannot be kept here ({problem}), so remote sources are fetched anew in every pass "
+            "(launch.cache)."
+        )
 
 
 def store_facts(config: RunConfig, prepared: Prepared) -> StoreFacts:

@@ -12,7 +12,7 @@ from distmtl.config.load import parse_config
 from distmtl.config.run import RunConfig
 from distmtl.errors import CheckpointError, SourceError
 from distmtl.orchestrate.assemble import assemble, eval_sources
-from distmtl.orchestrate.prepare import prepare
+from distmtl.orchestrate.prepare import prepare, require_files
 from distmtl.orchestrate.session import measure
 from distmtl.orchestrate.user_code import make_importable
 from distmtl.parallel.process_group import pick_device
@@ -41,6 +41,7 @@ def evaluate(run_uri: str, *, split: str = "test", step: int | Literal["best", "
     world = Solo(pick_device(config.train.device))
     state = load(run, ref, world)
     prepared = prepare(config, state.values["facts"]["digests"])
+    require_files(prepared, state.values["facts"])
     assembled = assemble(prepared, world)
     load_model(state, assembled.parts.model)
     sources = eval_sources(prepared, split)

@@ -9,6 +9,7 @@ from distmtl.config.environment import resolve_env
 from distmtl.config.hash import check_resume
 from distmtl.orchestrate.job import Job
 from distmtl.orchestrate.prepare import prepare
+from distmtl.orchestrate.user_code import make_importable
 
 
 def preflight(job: Job) -> None:
@@ -17,6 +18,7 @@ def preflight(job: Job) -> None:
     Raises:
         InputError: Something that the user gave is wrong.
     """
+    make_importable(job.base)
     prepare(job.config)
     run = open_run(resolve_env(job.config).store, job.config.name)
     if job.resume == "auto" and run.store.size(RUN_KEY) is not None and find(run):

@@ -8,15 +8,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from distmtl.config.environment import resolve_env
+from distmtl.config.launch import CacheSpec
 from distmtl.config.run import RunConfig
 from distmtl.config.validate import require_consistency
 from distmtl.data.describe import describe_inputs
 from distmtl.data.labels import describe_label
 from distmtl.data.manifest import TRAIN
 from distmtl.data.mixture import Mixture
+from distmtl.data.node_cache import NodeCache, default_folder
 from distmtl.data.source import Source, open_source
+from distmtl.data.transforms.files import file_hashes
 from distmtl.errors import ConfigError, InputError, SourceError
 from distmtl.features import InputGroup, LabelInfo
 from distmtl.sampling.base import Sampler, SourceSize, State, Statistics
@@ -56,6 +60,15 @@ class Prepared:
         return {name: source.manifest.digest for name, source in self.sources.items()}
 
     @property
+    def files(self) -> dict[str, str]:
+        """Hash of each file that transforms read, by its key in the run file; a run pins them when it begins."""
+        return {
+            f"sources.{name}.transforms.{key}": found
+            for name, spec in self.config.sources.items()
+            for key, found in file_hashes(spec.transforms).items()
+        }
+
+    @property
     def sizes(self) -> tuple[SourceSize, ...]:
         """The sources as a sampler sees them."""
         return source_sizes(self.sources)
@@ -88,6 +101,26 @@ def prepare(config: RunConfig, digests: Mapping[str, str] | None = None) -> Prep
     return Prepared(config, sources, groups, labels, steps, sampler, state, mixture)
 
 
+def require_files(prepared: Prepared, facts: Mapping[str, Any]) -> None:
+    """Refuse to go on with other files than those that a run began with.
+
+    Args:
+        prepared: The run.
+        facts: What its checkpoint says of it.
+
+    Raises:
+        ConfigError: A file that a transform reads has changed.
+    """
+    now = prepared.files
+    for key, was in facts.get("files", {}).items():
+        if now.get(key, was) != was:
+            raise ConfigError(
+                "the file is another than the one that the run was trained with.",
+                key,
+                "Restore it, or start a new run with it.",
+            )
+
+
 def open_sources(config: RunConfig, digests: Mapping[str, str]) -> dict[str, Source]:
     """The sources by name, in the run's order.
 
@@ -96,13 +129,19 @@ def open_sources(config: RunConfig, digests: Mapping[str, str]) -> dict[str, Sou
         StoreError: One cannot be reached.
     """
     sources = {}
+    cache = node_cache(config.launch.cache)
     for name, spec in config.sources.items():
         with _key(f"sources.{name}.uri"):
-            source = open_source(spec.uri, digests.get(name))
+            source = open_source(spec.uri, digests.get(name), cache)
             if source.split(TRAIN).rows == 0:
                 raise SourceError("split 'train' has no rows.", source.uri, "Pack it again with rows to train on.")
             sources[name] = source
     return sources
+
+
+def node_cache(spec: CacheSpec) -> NodeCache | None:
+    """Where this node keeps blocks of remote sources; None for nowhere."""
+    return NodeCache(spec.folder or default_folder(), spec.bytes) if spec.bytes else None
 
 
 def common_groups(config: RunConfig, sources: Mapping[str, Source]) -> tuple[InputGroup, ...]:

@@ -12,8 +12,10 @@ from torch import nn
 
 from distmtl.config.run import RunConfig
 from distmtl.data.batch import SourceBatch
-from distmtl.data.decode import Decoder
 from distmtl.data.manifest import TRAIN
+from distmtl.data.transformed import open_rows
+from distmtl.data.windows import take_rows
+from distmtl.features import SequenceColumn, sequence_pads
 from distmtl.models.base import MultiTaskModel
 from distmtl.models.build import build_model
 from distmtl.orchestrate.prepare import Prepared
@@ -91,7 +93,8 @@ def measure_pace(prepared: Prepared, tasks: Mapping[str, Task]) -> Pace:
         TaskPlace(tasks[name], spec.source, spec.target, spec.weight, countable=False)
         for name, spec in config.tasks.items()
     )
-    forward = LossPass(model, SharedPass(model, list(tasks)), places, config.seed, config.train.precision)
+    shared, pads = SharedPass(model, list(tasks)), sequence_pads(prepared.groups)
+    forward = LossPass(model, shared, places, config.seed, config.train.precision, pads)
     optimizer = build_optimizer(config.optim, model)
     parts = tuple(to_device(part, device) for part in _share(prepared, floats))
     present = np.array([any(part.source == place.source for part in parts) for place in places])
@@ -124,18 +127,14 @@ def _share(prepared: Prepared, floats: torch.dtype) -> list[SourceBatch]:
             continue
         split = prepared.sources[name].split(TRAIN)
         targets = {spec.target: prepared.labels[task] for task, spec in config.tasks.items() if spec.source == name}
-        decoder = Decoder(split, prepared.groups, targets, config.sources[name].weight, floats)
+        decoder, transform = open_rows(name, split, config.sources[name], prepared.groups, targets, floats)
         block = decoder.decode(split.read_block(0, decoder.columns))
         index = torch.arange(rows) % block.rows
-        parts.append(
-            SourceBatch(
-                name,
-                {group: value[index] for group, value in block.inputs.items()},
-                {column: value[index] for column, value in block.targets.items()},
-                None if block.weights is None else block.weights[index],
-                torch.arange(position, position + rows),
-            )
-        )
+        share = take_rows(block, index)
+        if transform is not None:
+            share = transform.apply(share, index.numpy())
+        positions = torch.arange(position, position + rows)
+        parts.append(SourceBatch(name, share.inputs, share.targets, share.weights, positions))
         position += rows
     return parts
 
@@ -159,7 +158,8 @@ def _row_bytes(prepared: Prepared, float_bytes: int) -> int:
         for column in group.columns:
             shape, dtype = getattr(column, "shape", ()), getattr(column, "dtype", None)
             own = np.dtype(dtype).itemsize if dtype else (8 if group.kind == "categorical" else float_bytes)
-            total += int(np.prod(shape)) * own
+            longest = (column.max_length or 1) if isinstance(column, SequenceColumn) else 1
+            total += int(np.prod(shape)) * own * longest
     labels = max(sum(task.source == name for task in prepared.config.tasks.values()) for name in prepared.sources)
     return total + 8 * labels + float_bytes
 

@@ -11,13 +11,14 @@ from distmtl.checkpoint.commit import CheckpointRef
 from distmtl.checkpoint.retention import collect as collect_garbage
 from distmtl.checkpoint.run import RunStore
 from distmtl.checkpoint.writer import save as save_checkpoint
+from distmtl.data.windows import LoaderSource
 from distmtl.observe.metrics_log import MetricsLog
 from distmtl.orchestrate.assemble import Assembled, eval_sources, run_facts
 from distmtl.orchestrate.job import Job
 from distmtl.orchestrate.prepare import VALID, Prepared
 from distmtl.parallel.world import World
 from distmtl.tasks.metrics import aggregate
-from distmtl.training.evaluate import EvalSource, Metrics, evaluate
+from distmtl.training.evaluate import Metrics, evaluate
 from distmtl.training.progress import Progress, note_evaluation
 from distmtl.training.runtime import Runtime
 from distmtl.training.state import collect
@@ -128,7 +129,7 @@ class Session:
             self._metrics.write(line)
 
 
-def measure(prepared: Prepared, assembled: Assembled, sources: Sequence[EvalSource], world: World) -> Metrics:
+def measure(prepared: Prepared, assembled: Assembled, sources: Sequence[LoaderSource], world: World) -> Metrics:
     """Metrics of all tasks that have rows in these splits; a collective."""
     rows = prepared.config.batch.micro_rows or min(prepared.config.batch.rows, EVAL_ROWS)
     return evaluate(

@@ -17,13 +17,14 @@ from distmtl.observe.events import notice
 from distmtl.orchestrate.assemble import Assembled, assemble, open_loader
 from distmtl.orchestrate.job import Job
 from distmtl.orchestrate.origin import Origin, allowed_changes, find_origin, write_record
-from distmtl.orchestrate.prepare import Prepared, prepare
+from distmtl.orchestrate.prepare import Prepared, prepare, require_files
 from distmtl.orchestrate.session import Session
 from distmtl.orchestrate.user_code import make_importable
 from distmtl.parallel.world import World
 from distmtl.training.loop import Cadence, LoopParts, run_loop
 from distmtl.training.pace import Pace
 from distmtl.training.progress import Progress
+from distmtl.training.reading import Reader
 from distmtl.training.result import RunResult
 from distmtl.training.runtime import Runtime
 from distmtl.training.state import require_model, restore
@@ -44,7 +45,7 @@ def run_worker(job: Job, runtime: Runtime) -> RunResult:
     _settle_process(job, world)
     run = open_run(resolve_env(job.config).store, job.config.name)
     origin = on_first(world, lambda: find_origin(run, job.resume))
-    prepared = together(world, lambda: prepare(job.config, origin.digests if origin else None))
+    prepared = together(world, lambda: _prepare(job, origin))
     for change in on_first(world, lambda: allowed_changes(job.config, origin, job.allow_change)):
         runtime.emit(notice(change))
     if origin is not None and job.resume == "auto" and origin.has_ended(prepared):
@@ -59,6 +60,14 @@ def run_worker(job: Job, runtime: Runtime) -> RunResult:
         runtime.emit(notice(f"checkpoint {skipped.ref.uri} cannot be used: {skipped.reason}"))
     on_first(world, lambda: sweep_orphans(run, start.attempt))
     return _train(job, runtime, prepared, assembled, run, start, began)
+
+
+def _prepare(job: Job, origin: Origin | None) -> Prepared:
+    """The run, with the sources and files that it began with."""
+    prepared = prepare(job.config, origin.digests if origin else None)
+    if origin is not None:
+        require_files(prepared, origin.values["facts"])
+    return prepared
 
 
 def _train(
@@ -82,7 +91,7 @@ def _train(
         stopped = run_loop(
             LoopParts(
                 step=parts.step,
-                batches=loader,
+                batches=Reader(loader, parts.quarantine, world, lambda text: runtime.emit(notice(text))),
                 places=assembled.places,
                 mixer=parts.mixer,
                 ledger=parts.ledger,

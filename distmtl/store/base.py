@@ -95,6 +95,17 @@ class Store(Protocol):
         """
         ...
 
+    def view_range(self, key: str, offset: int, length: int) -> memoryview:
+        """As :meth:`get_range`, but on a disk of this machine the bytes stay where they are, uncopied.
+
+        For large objects that never change: a view shows what is there when it is looked at.
+
+        Raises:
+            KeyMissingError: There is no such object.
+            StoreError: The object ends before ``offset + length``.
+        """
+        ...
+
     def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[memoryview]:
         """Several ``(offset, length)`` of one object, fetched concurrently where the store can.
 

@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
 
-import numpy as np
-
 from distmtl.errors import KeyExistsError, KeyMissingError, StoreError
 from distmtl.store.address import TEMPORARY, check_key, check_prefix, join
 from distmtl.store.base import BytesLike, Entry, Writer
+from distmtl.store.buffers import BUFFERS
+from distmtl.store.mapping import MAPPINGS, is_local
 
 _REMEDIES = {
     errno.EACCES: "Give this user the right to read and write there, or choose another store.",
@@ -81,20 +81,31 @@ class FolderStore:
         """See ``Store``."""
         return self.get_ranges(key, [(offset, length)])[0]
 
+    def view_range(self, key: str, offset: int, length: int) -> memoryview:
+        """See ``Store``."""
+        if not is_local(self._folder):
+            return self.get_range(key, offset, length)
+        path = self._path(key)
+        with self._reading(key), path.open("rb", buffering=0) as file:
+            data = MAPPINGS.view(file, offset, length)
+        return self._whole(key, offset, length, data)
+
     def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[memoryview]:
         """See ``Store``."""
         path = self._path(key)
         with self._reading(key), path.open("rb", buffering=0) as file:
             found = [_read_range(file.fileno(), offset, length) for offset, length in ranges]
-        for (offset, length), data in zip(ranges, found, strict=True):
-            if len(data) != length:
-                raise StoreError(
-                    f"bytes {offset} to {offset + length} of '{key}' are asked for, but it ends at "
-                    f"{offset + len(data)}.",
-                    self.uri,
-                    "The object was cut short; restore it.",
-                )
-        return found
+        return [self._whole(key, *span, data) for span, data in zip(ranges, found, strict=True)]
+
+    def _whole(self, key: str, offset: int, length: int, data: memoryview) -> memoryview:
+        """The data, unless the object ended before them."""
+        if len(data) != length:
+            raise StoreError(
+                f"bytes {offset} to {offset + length} of '{key}' are asked for, but it ends at {offset + len(data)}.",
+                self.uri,
+                "The object was cut short; restore it.",
+            )
+        return data
 
     def size(self, key: str) -> int | None:
         """See ``Store``."""
@@ -255,8 +266,7 @@ def _sync_folder(folder: Path) -> None:
 
 def _read_range(descriptor: int, offset: int, length: int) -> memoryview:
     """Bytes of an open file; fewer than asked for only where it ends."""
-    # NumPy asks for huge pages: a fresh buffer of a few megabytes costs as much as the copy into it otherwise.
-    data = np.empty(length, np.uint8).data
+    data = BUFFERS.take(length).data
     done = 0
     while done < length:  # The kernel gives at most 2 GiB at a time.
         read = os.preadv(descriptor, [data[done:]], offset + done)

@@ -98,6 +98,10 @@ class FsspecStore:
             )
         return data
 
+    def view_range(self, key: str, offset: int, length: int) -> memoryview:
+        """See ``Store``."""
+        return self.get_range(key, offset, length)
+
     def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[memoryview]:
         """See ``Store``."""
         return [self.get_range(key, offset, length) for offset, length in ranges]

@@ -101,6 +101,10 @@ class ObjectStore:
             )
         return data
 
+    def view_range(self, key: str, offset: int, length: int) -> memoryview:
+        """See ``Store``."""
+        return self.get_range(key, offset, length)
+
     def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[memoryview]:
         """See ``Store``.
 

@@ -16,7 +16,7 @@ _NAN = float("nan")
 
 
 def binary_metrics(names: Sequence[Metric], predictions: Tensor, targets: Tensor) -> dict[str, float]:
-    """Metrics of a binary task: auroc, ap (average precision), and at a threshold of 0.5 accuracy and f1.
+    """Metrics of a binary task: auroc, ap (average precision), and at a threshold of 0.5 accuracy, f1, mcc (Matthews).
 
     Args:
         names: Which of them.
@@ -32,6 +32,7 @@ def binary_metrics(names: Sequence[Metric], predictions: Tensor, targets: Tensor
         "ap": (both, known.binary_average_precision),
         "accuracy": (True, known.binary_accuracy),
         "f1": (positives > 0, known.binary_f1_score),
+        "mcc": (both, known.binary_matthews_corrcoef),
     }
     return _measure(names, functions, predictions, targets.long())
 
@@ -55,7 +56,7 @@ def multiclass_metrics(names: Sequence[Metric], classes: int, predictions: Tenso
 
 
 def regression_metrics(names: Sequence[Metric], predictions: Tensor, targets: Tensor) -> dict[str, float]:
-    """Metrics of a regression, in float64: rmse and mae in the target's unit, and r2.
+    """Metrics of a regression, in float64: rmse and mae in the target's unit, r2, and pearson (correlation).
 
     Args:
         names: Which of them.
@@ -64,11 +65,12 @@ def regression_metrics(names: Sequence[Metric], predictions: Tensor, targets: Te
     """
     from torchmetrics import functional as known
 
-    varies = len(targets) > 0 and bool((targets != targets[0]).any())
+    varies, moves = (len(values) > 0 and bool((values != values[0]).any()) for values in (targets, predictions))
     functions: dict[str, tuple[bool, Callable[[Tensor, Tensor], Tensor]]] = {
         "rmse": (True, lambda p, t: known.mean_squared_error(p, t, squared=False)),
         "mae": (True, known.mean_absolute_error),
         "r2": (varies, known.r2_score),
+        "pearson": (varies and moves, known.pearson_corrcoef),
     }
     # none of them changes when both are shifted, and r2 loses digits to sums of squares far from 0
     centre = targets.double().mean()

@@ -51,16 +51,16 @@ LossSpec = Annotated[
     BceSpec | CrossEntropySpec | MseSpec | MaeSpec | HuberSpec | CustomSpec, Field(discriminator="kind")
 ]
 
-BinaryMetric = Literal["auroc", "ap", "accuracy", "f1"]
+BinaryMetric = Literal["auroc", "ap", "accuracy", "f1", "mcc"]
 MulticlassMetric = Literal["accuracy", "f1"]
-RegressionMetric = Literal["rmse", "mae", "r2"]
-Metric = Literal["auroc", "ap", "accuracy", "f1", "rmse", "mae", "r2"]
+RegressionMetric = Literal["rmse", "mae", "r2", "pearson"]
+Metric = Literal["auroc", "ap", "accuracy", "f1", "mcc", "rmse", "mae", "r2", "pearson"]
 TaskKindName = Literal["binary", "multiclass", "regression"]
 
 METRICS: dict[TaskKindName, tuple[Metric, ...]] = {
-    "binary": ("auroc", "ap", "accuracy", "f1"),
+    "binary": ("auroc", "ap", "accuracy", "f1", "mcc"),
     "multiclass": ("accuracy", "f1"),
-    "regression": ("rmse", "mae", "r2"),
+    "regression": ("rmse", "mae", "r2", "pearson"),
 }
 """The metrics that each kind of task can report; the first is the one that names the task in tables."""
 

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from distmtl.data.batch import SourceBatch
-from distmtl.data.decode import Decoder
-from distmtl.data.source import Split
 from distmtl.data.sweep import sweep
+from distmtl.data.windows import LoaderSource
 from distmtl.models.base import MultiTaskModel
 from distmtl.parallel.world import World
 from distmtl.training.facts import TaskPlace
@@ -24,18 +23,9 @@ Metrics = dict[str, dict[str, float]]
 """Metric values by task and metric name."""
 
 
-@dataclass(frozen=True)
-class EvalSource:
-    """A split to measure on, and how to decode its blocks."""
-
-    name: str
-    split: Split
-    decoder: Decoder
-
-
 def evaluate(
     model: MultiTaskModel,
-    sources: Sequence[EvalSource],
+    sources: Sequence[LoaderSource],
     places: Sequence[TaskPlace],
     world: World,
     *,
@@ -76,7 +66,7 @@ class _Collected:
 
 @torch.no_grad()
 def _collect(
-    model: MultiTaskModel, source: EvalSource, places: Sequence[TaskPlace], world: World, rows: int, precision: str
+    model: MultiTaskModel, source: LoaderSource, places: Sequence[TaskPlace], world: World, rows: int, precision: str
 ) -> Mapping[str, _Collected]:
     collected = {place.task.name: _Collected([], []) for place in places}
     for part, outputs in _outputs(model, source, places, world, rows, precision):
@@ -86,10 +76,10 @@ def _collect(
 
 
 def _outputs(
-    model: MultiTaskModel, source: EvalSource, places: Sequence[TaskPlace], world: World, rows: int, precision: str
+    model: MultiTaskModel, source: LoaderSource, places: Sequence[TaskPlace], world: World, rows: int, precision: str
 ) -> Iterator[tuple[SourceBatch, dict[str, Tensor]]]:
     dtype = AUTOCAST.get(precision)
-    for batch in sweep(source.split, source.decoder, source.name, world.rank, world.size, rows):
+    for batch in sweep(source, world.rank, world.size, rows):
         if not batch.rows:
             continue
         part = to_device(batch, world.device)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,8 @@ class SharedPass(nn.Module):
 class LossPass:
     """Computes every task's loss sum over a micro-batch.
 
-    ``shared`` is a :class:`SharedPass`, wrapped for gradient reduction or not.
+    ``shared`` is a :class:`SharedPass`, wrapped for gradient reduction or not. ``pads`` says what fills up the rows of
+    each sequence group.
     """
 
     model: MultiTaskModel
@@ -51,6 +52,7 @@ class LossPass:
     places: tuple[TaskPlace, ...]
     seed: int
     precision: str
+    pads: Mapping[str, float] = field(default_factory=dict)
 
     def __call__(self, micro: Micro, step: int, present: npt.NDArray[np.bool_]) -> Tensor:
         """Sum of row weight x loss over each task's valid labels in these rows [T], float32 or float64.
@@ -61,7 +63,7 @@ class LossPass:
         parts = {part.source: part for part in micro}
         with row_keys(self.seed, step, positions(micro)), self._autocast(micro):
             riding = {place.task.name: rows.get(place.source, _NO_ROWS) for place in self.places}
-            outputs, features = self.shared(concatenate(micro), riding)
+            outputs, features = self.shared(concatenate(micro, self.pads), riding)
             for place, here in zip(self.places, present, strict=True):
                 if here and place.task.name not in outputs and place.source in parts:
                     head = self.model.private[place.task.name]
@@ -98,11 +100,21 @@ def run_head(head: nn.Module, features: Features, rows: slice | None) -> Tensor:
     return output
 
 
-def concatenate(micro: Micro) -> Inputs:
-    """Inputs of several sources with the same input groups, rows one after the other."""
+def concatenate(micro: Micro, pads: Mapping[str, float]) -> Inputs:
+    """Inputs of several sources with the same input groups, rows one after the other.
+
+    Sequences ``[N, T]``, whose groups ``pads`` names, are filled up to the longest T of all sources.
+    """
     if len(micro) == 1:
         return dict(micro[0].inputs)
-    return {name: torch.cat([part.inputs[name] for part in micro]) for name in micro[0].inputs}
+    return {name: _joined([part.inputs[name] for part in micro], pads.get(name)) for name in micro[0].inputs}
+
+
+def _joined(values: Sequence[Tensor], pad: float | None) -> Tensor:
+    if pad is None:
+        return torch.cat(list(values))
+    longest = max(value.shape[1] for value in values)
+    return torch.cat([nn.functional.pad(value, (0, longest - value.shape[1]), value=pad) for value in values])
 
 
 def positions(micro: Micro) -> Tensor:

@@ -25,10 +25,18 @@ Stopped = Literal["done", "early_stop", "interrupted"]
 
 
 class Batches(Protocol):
-    """What the loop needs of the loader."""
+    """What the loop needs of :class:`distmtl.training.reading.Reader`."""
 
-    def __next__(self) -> StepBatch:
-        """This worker's share of the next step."""
+    def quarantined(self, step: int) -> int:
+        """Number of blocks that the steps before ``step`` did without."""
+        ...
+
+    def take(self, steps: int) -> list[StepBatch]:
+        """This worker's share of the next steps; of fewer if it cannot be read and the run may do without."""
+        ...
+
+    def do_without(self, step: int) -> None:
+        """Give up what any worker could not read, and take everything from ``step`` on anew; a collective."""
         ...
 
     def extend(self, mixture: Mixture, horizon: int | None) -> None:
@@ -83,9 +91,9 @@ def run_loop(parts: LoopParts, progress: Progress) -> Stopped:
     while progress.step < parts.cadence.steps:
         with pace.spending("data"):
             wanted = min(pace.agreed, parts.cadence.steps - progress.step)
-            batches = [next(parts.batches) for _ in range(wanted)]
+            batches = parts.batches.take(wanted)
             agreement = exchange(
-                batches, parts.places, parts.world, stop=parts.stop_requested(), next_steps=pace.wish(batches)
+                batches, wanted, parts.places, parts.world, stop=parts.stop_requested(), next_steps=pace.wish(batches)
             )
         pace.agreed = agreement.next_steps
         if agreement.stop:
@@ -93,6 +101,9 @@ def run_loop(parts: LoopParts, progress: Progress) -> Stopped:
                 raise NonFiniteError("a parameter is not finite.", where=f"step {progress.step}")
             parts.save(progress)
             return "interrupted"
+        if agreement.unread:
+            parts.batches.do_without(progress.step)
+            continue
         if not warm:
             parts.step.warm_up(batches[0])
             warm = True
@@ -136,6 +147,7 @@ def _line(parts: LoopParts, progress: Progress, outcome: StepOutcome, rate: floa
         "tasks": tasks,
         "mixture": parts.mixer.mixture.shares(progress.step - 1),
         "lr": rate,
+        "quarantined": parts.batches.quarantined(progress.step),
         "grad_norm": None if outcome.norm is None else float(outcome.norm),
         "time": parts.pace.line(),
     }

@@ -39,7 +39,7 @@ class Pace:
     def wish(self, batches: Sequence[StepBatch]) -> int:
         """How many steps this worker would have the next exchange cover."""
         by_time = int(EXCHANGE_EVERY_S / self._step_s) if self._step_s > 0 else 1
-        by_memory = self._prefetch_bytes // max(1, *(_batch_bytes(batch) for batch in batches))
+        by_memory = self._prefetch_bytes // max([1, *(_batch_bytes(batch) for batch in batches)])
         return max(1, min(self._limit, by_time, by_memory))
 
     def line(self) -> dict[str, float]:

@@ -93,6 +93,13 @@ class EarlyStopSpec(Spec):
     """By how much a value must be better to count."""
 
 
+class QuarantineSpec(Spec):
+    """Training on without blocks that stay unreadable (docs/reading.md)."""
+
+    max_blocks: int = Field(default=0, ge=0)
+    """Blocks of all sources together that other blocks may stand in for. 0: the first one ends the run."""
+
+
 class TrainSpec(Spec):
     """How long and how exactly to train."""
 
@@ -111,6 +118,8 @@ class TrainSpec(Spec):
     step instead, so that the mixture weighs too."""
     early_stop: EarlyStopSpec | None = None
     """When to stop before the last step; null never does."""
+    quarantine: QuarantineSpec = QuarantineSpec()
+    """What happens when a block of a train split cannot be read; evaluation always ends with an error then."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """'auto' takes CUDA where there is a GPU for every worker of a node."""
 

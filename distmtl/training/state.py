@@ -10,6 +10,7 @@ import torch
 
 from distmtl.checkpoint.contents import RunState
 from distmtl.data.mixture import Mixture
+from distmtl.data.quarantine import Quarantine
 from distmtl.errors import CheckpointError
 from distmtl.models.base import MultiTaskModel
 from distmtl.training.ledger import Ledger
@@ -30,6 +31,7 @@ class Stateful:
     step: TrainStep
     mixer: Mixer
     ledger: Ledger
+    quarantine: Quarantine
 
 
 def collect(parts: Stateful, progress: Progress, facts: dict[str, Any]) -> RunState:
@@ -46,6 +48,7 @@ def collect(parts: Stateful, progress: Progress, facts: dict[str, Any]) -> RunSt
     values = {
         "progress": asdict(progress),
         "mixture": parts.mixer.mixture.to_json(),
+        "quarantine": parts.quarantine.state(),
         "sampler": parts.mixer.state,
         "sampler_sums": parts.mixer.sums(),
         "balancer": parts.step.balancer_state,
@@ -67,6 +70,7 @@ def restore(state: RunState, parts: Stateful) -> Progress:
     load_optimizer_tensors(parts.step.optimizer, parts.model, slots)
     values = state.values
     parts.mixer.mixture = Mixture.from_json(values["mixture"])
+    parts.quarantine.load(values.get("quarantine", ()))  # checkpoints of before there was one have none
     parts.mixer.state = values["sampler"]
     parts.mixer.load_sums(values["sampler_sums"])
     parts.step.balancer_state = values["balancer"]

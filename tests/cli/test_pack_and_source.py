@@ -3,11 +3,15 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from distmtl.cli.pack import command as pack_command
+from distmtl.cli.pack_progress import progress_text
 from distmtl.cli.source import command as source_command
+from distmtl.data.ingest.progress import Progress
 from distmtl.data.source import open_source
 from distmtl.errors import CorruptBlockError, SourceError
 
@@ -138,3 +142,51 @@ def test_a_damaged_source_ends_with_an_error(table: str, tmp_path: Path) -> None
         run(source_command, str(out), "--verify")
     with pytest.raises(SourceError, match="no split 'dev'"):
         run(source_command, str(out), "--rows", "1", "--split", "dev")
+
+
+def test_append_groups_and_text(tmp_path: Path) -> None:
+    rows = "".join(f"{i % 7},word {i},{i}\n" for i in range(100))
+    (tmp_path / "a.csv").write_text("user,said,n\n" + rows)
+    out = str(tmp_path / "out")
+    command = [str(tmp_path / "a.csv"), "--out", out, "--group-by", "user", "--text", "said", "--threads", "1",
+               "--work", str(tmp_path / "work"), "--fractions", "train=0.7,valid=0.3"]  # fmt: skip
+    first = json.loads(run(pack_command, *command, "--json").splitlines()[-1])
+    found = json.loads(run(pack_command, *command, "--append", "--json").splitlines()[-1])
+    assert found["rows"] == 200
+    assert found["columns"]["said"]["kind"] == "text"
+    assert found["columns"]["said"]["max_length"] == 7
+    assert found["packed"]["appended_to"] == first["digest"]
+    assert "rows" not in run(source_command, out, "--digest", first["digest"]).splitlines()[0]
+    assert open_source(out, first["digest"]).manifest.rows == 100
+
+
+def test_every_kind_is_shown(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "skewed": [float(i**3) for i in range(64)],
+            "label": [0] * 60 + [1] * 4,
+            "raw": pa.array([b"abc", None] * 32, pa.binary()),
+            "tokens": pa.array([list(range(n % 9)) for n in range(64)], pa.list_(pa.int32())),
+            "image": pa.array([[1, 2]] * 64, pa.list_(pa.uint8())),
+            "long": ["a sentence that is longer than a cell of a table"] * 64,
+        }
+    )
+    pq.write_table(table, tmp_path / "train.parquet")
+    out = str(tmp_path / "out")
+    run(pack_command, "--split", f"train={tmp_path}/train.parquet", "--out", out, "--order", "keep", "--text", "long")
+    output = run(source_command, out, "--rows", "8")
+    lines = {line.split()[0]: line for line in output.splitlines() if line.strip()}
+    assert "█▂▂▂▁▁▁▁" in output  # of the cubes 32, 8, 6, 5, 3, 4, 3, 3 are in eighths of their range
+    assert "50.0 %" in output
+    assert "93.8 %" in output
+    assert "<3 bytes>" in lines["raw"]
+    assert "[0, 1, 2, ... 6]" in lines["tokens"]
+    assert "<uint8 [2]>" in lines["image"]
+    assert "a sentence that is long…" in lines["long"]
+    assert "ragged int32" in output
+    assert "at most 8" in output
+
+
+def test_progress_has_rate_and_time() -> None:
+    assert progress_text(Progress("write", 1200, 5000, 2.0)) == "1,200 of 5,000 rows, 600/s, 6s left"
+    assert progress_text(Progress("scan", 0, None, 0.0)) == "0 rows, 0/s"

@@ -77,7 +77,7 @@ def test_the_valid_file_is_valid(folder: Path) -> None:
         pytest.param(
             "[auroc, ap]", "[auroc, aupr]",
             "run.yaml:14: tasks.income.metrics.1: unknown metric 'aupr'; did you mean 'auroc'? "
-            "Allowed: auroc, ap, accuracy, f1, rmse, mae, r2.",
+            "Allowed: auroc, ap, accuracy, f1, mcc, rmse, mae, r2, pearson.",
             id="unknown metric",
         ),
         pytest.param(
@@ -230,7 +230,7 @@ def test_line(folder: Path, old: str, new: str, line: str) -> None:
         pytest.param(
             "[auroc, ap]", "[auroc, rmse]",
             "run.yaml:14: tasks.income.metrics.1: metric 'rmse' does not fit a binary task. "
-            "Allowed: auroc, ap, accuracy, f1.",
+            "Allowed: auroc, ap, accuracy, f1, mcc.",
             id="metric and kind",
         ),
         pytest.param(
@@ -279,7 +279,8 @@ def test_line(folder: Path, old: str, new: str, line: str) -> None:
         pytest.param(
             "name: adult", "name: adult\ncheckpoint: {keep_best: {metric: wage/rmsd}}",
             "run.yaml:2: checkpoint.keep_best.metric: unknown score 'wage/rmsd'; did you mean 'wage/rmse'? Allowed: "
-            "mean/auroc, mean/ap, mean/rmse, mean/mae, mean/r2, income/auroc, income/ap, wage/rmse, wage/mae, wage/r2.",
+            "mean/auroc, mean/ap, mean/rmse, mean/mae, mean/r2, mean/pearson, income/auroc, income/ap, wage/rmse, "
+            "wage/mae, wage/r2, wage/pearson.",
             id="a score that is not measured",
         ),
         pytest.param(
@@ -306,7 +307,7 @@ def test_several_problems_are_a_line_each(folder: Path) -> None:
     assert complaint(text, "batch.row=5").splitlines() == [
         "run.yaml:21: sampling.tau: expected a number, got text 'low'.",
         "--set batch.row=5: batch.row: unknown key 'row'; did you mean 'rows'? "
-        "Allowed: rows, micro_rows, lanes, window_blocks, prefetch_bytes.",
+        "Allowed: rows, micro_rows, lanes, window_blocks, prefetch_bytes, transform_workers.",
         "run.yaml:24: train.steps: must be at least 1, got -1.",
     ]
 
@@ -348,5 +349,5 @@ def test_values_from_a_program_name_the_key() -> None:
         "sources: needs at least 1 entry, has 0. Give a mapping.",
         "tasks: needs at least 1 entry, has 0. Give a mapping.",
         "train.step: unknown key 'step'; did you mean 'steps'? Allowed: steps, passes, eval_every, log_every, "
-        "precision, objective, early_stop, device.",
+        "precision, objective, early_stop, quarantine, device.",
     ]

@@ -44,6 +44,7 @@ def plain(**changed: Any) -> dict[str, Any]:
         {"train__log_every": 1},
         {"train__eval_every": None},
         {"train__device": "cpu"},
+        {"train__quarantine": {"max_blocks": 3}},
         {"parallel__bucket_mb": 1.0},
         {"checkpoint__every": 7},
         {"checkpoint__keep_best": {"metric": "t/f1"}},

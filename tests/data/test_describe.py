@@ -18,9 +18,9 @@ from distmtl.data.options import PackOptions
 from distmtl.data.packing import pack
 from distmtl.data.source import Source, open_source
 from distmtl.data.specs import SourceSpec
-from distmtl.data.statistics import numeric_statistics
 from distmtl.errors import ConfigError, SourceError
 from distmtl.features import CategoricalColumn, NumericColumn, TensorColumn
+from tests.data.numbers import numeric_statistics
 
 
 def source(folder: Path, name: str, columns: Mapping[str, object], valid: Mapping[str, object] | None = None) -> Source:

@@ -19,12 +19,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from distmtl.data.infer import TypingOptions
+from distmtl.data.ingest.place import by_fraction
 from distmtl.data.manifest import Column
 from distmtl.data.options import PackOptions
 from distmtl.data.packing import pack
 from distmtl.data.shards import choose_block_rows
-from distmtl.data.source import Source, open_source, verify
-from distmtl.data.splits import rows_by_fraction, splits_of_names
+from distmtl.data.source import Source, open_source
+from distmtl.data.splits import splits_of_names
+from distmtl.data.verify import verify
 from distmtl.errors import SourceError, StoreError
 from distmtl.features import FIRST_ID, MISSING_ID
 
@@ -194,9 +196,12 @@ def test_names_of_splits() -> None:
 
 @given(st.integers(1, 300), st.integers(0, 2**63))
 def test_fractions_cover_each_row_once(rows: int, seed: int) -> None:
-    splits = rows_by_fraction(rows, {"train": 0.7, "valid": 0.2, "test": 0.1}, seed)
-    assert sorted(np.concatenate(list(splits.values())).tolist()) == list(range(rows))
-    assert abs(len(splits["valid"]) - 0.2 * rows) <= 1
+    rule, counts = by_fraction(rows, {"train": 0.7, "valid": 0.2, "test": 0.1}, seed)
+    batch = pa.record_batch({"x": np.arange(rows)})
+    splits = np.concatenate([rule.split_of(0, first, batch.slice(first, 7)) for first in range(0, rows, 7)])
+    assert np.bincount(splits, minlength=3).tolist() == counts
+    assert sum(counts) == rows
+    assert abs(counts[1] - 0.2 * rows) <= 1
 
 
 def test_few_rows_leave_splits_out(tmp_path: Path) -> None:
@@ -271,12 +276,12 @@ def test_a_failed_pack_leaves_what_was_there(
 
 
 def test_an_interrupted_shard_leaves_nothing(table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from distmtl.data import packing as module
+    from distmtl.data.ingest.write import ShardWriter
 
-    def blocks(*_: object) -> Iterator[pa.Table]:
+    def blocks(*_: object) -> Iterator[pa.RecordBatch]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "_block", blocks)
+    monkeypatch.setattr(ShardWriter, "_blocks", blocks)
     with pytest.raises(KeyboardInterrupt):
         pack([table], str(tmp_path / "out"))
     assert keys_of(tmp_path / "out") == {}
@@ -303,6 +308,12 @@ def test_files_that_disagree(
     assert all(word in str(caught.value) for word in words)
     assert "--drop" in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_numbers_that_the_wider_type_cannot_hold(tmp_path: Path) -> None:
+    files = _mixed(tmp_path, {"x": [0.5]}, {"x": [2**53 + 1]})
+    with pytest.raises(SourceError, match=r"b\.parquet: column 'x' of type int64 does not fit double"):
+        pack(files, str(tmp_path / "out"))
 
 
 def test_formats_do_not_mix(tmp_path: Path) -> None:

@@ -16,12 +16,17 @@ from hypothesis import strategies as st
 from distmtl.data.manifest import manifest_from_bytes, manifest_to_bytes, seal
 from distmtl.data.options import PackOptions
 from distmtl.data.packing import pack
-from distmtl.data.source import Source, open_source, verify
+from distmtl.data.source import Source, open_source
 from distmtl.data.summary import sample_rows, summarise
 from distmtl.errors import CorruptBlockError, SourceError
 from distmtl.store import Store
 
 ROWS = 200
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("distmtl.data.fetch.PAUSE_S", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -191,23 +196,6 @@ def test_a_bit_flipped_on_the_way_is_fetched_again(packed: Path) -> None:
     store = CountingStore(source.store, lambda request, data: flipped(data, 77) if request == 1 else data)
     assert through(source, store).split("train").read_block(0, ["id"])["id"][5].as_py() == 5
     assert len(store.requests) == 2
-
-
-def test_verify_reads_every_byte(copy: Path) -> None:
-    source = open_source(str(copy))
-    report = verify(source)
-    assert (report.problems, report.shards, report.blocks) == ((), 2, 5)
-    assert report.bytes == sum(path.stat().st_size for path in copy.rglob("shards/*/*"))
-    shard = copy / source.manifest.shards[0].key
-    good = shard.read_bytes()
-    shard.write_bytes(flipped(good, 8 * (source.blocks["offset"][2].as_py() + 9)))
-    assert ["row group 2 (split 'train')" in problem for problem in verify(source).problems] == [True]
-    shard.write_bytes(flipped(good, 8 * (len(good) - 20)))
-    assert ["outside its blocks" in problem for problem in verify(source).problems] == [True]
-    shard.write_bytes(good[:-1])
-    assert "bytes instead of" in verify(source).problems[0]
-    shard.unlink()
-    assert "is missing" in verify(source).problems[0]
 
 
 def test_summary_and_sample(packed: Path) -> None:

@@ -3,6 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distmtl.data.sweep import sweep
+from distmtl.data.windows import LoaderSource
 from tests.data.memory import MemorySplit, NumberDecoder
 
 
@@ -12,7 +13,7 @@ def test_workers_see_every_row_once_in_row_order(rows, block_rows, size, batch_r
     split = MemorySplit(rows, block_rows, ((0, 5),) if appended and rows > 5 else ())
     seen = []
     for rank in range(size):
-        shares = list(sweep(split, NumberDecoder(), "s", rank, size, batch_rows))
+        shares = list(sweep(LoaderSource("s", split, NumberDecoder()), rank, size, batch_rows))
         sizes = [share.rows for share in shares]
         assert all(n == batch_rows for n in sizes[:-1])
         assert rows // size <= sum(sizes) <= rows // size + 1
@@ -27,5 +28,5 @@ def test_workers_see_every_row_once_in_row_order(rows, block_rows, size, batch_r
 
 def test_a_worker_reads_only_the_blocks_of_its_share_and_each_once():
     split = MemorySplit(1000, 64)
-    list(sweep(split, NumberDecoder(), "s", 1, 4, 10))
+    list(sweep(LoaderSource("s", split, NumberDecoder()), 1, 4, 10))
     assert split.reads == dict.fromkeys(range(250 // 64, 500 // 64 + 1), 1)

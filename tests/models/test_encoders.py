@@ -5,8 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distmtl.features import FIRST_ID, MISSING_ID, UNKNOWN_ID, NumericColumn
-from distmtl.models.encoders import Categories, PiecewiseNumbers, StandardNumbers, TensorProjection
+from distmtl.errors import ConfigError
+from distmtl.features import FIRST_ID, MISSING_ID, UNKNOWN_ID, NumericColumn, SequenceColumn
+from distmtl.models.encoders import Categories, IdBag, PiecewiseNumbers, StandardNumbers, TensorProjection
 from tests.models.columns import AGE, GAIN, GROUPS, JOB, LAND
 
 NOTHING = NumericColumn("nothing", float("nan"), float("nan"), float("nan"), float("nan"), 1.0, ())
@@ -101,3 +102,22 @@ def test_rows_that_lack_the_group_have_all_of_it_missing(encoder: torch.nn.Modul
     assert encoded.shape == (3, encoder.width)
     assert encoded.isfinite().all()
     assert torch.equal(encoded[0], encoded[2])
+
+
+@pytest.mark.parametrize("pad", [0, 3, 9])
+def test_a_bag_of_ids_is_the_mean_of_their_embeddings(pad: int) -> None:
+    encoder = IdBag(SequenceColumn("ids", "int64", pad, 5, 7), 4)
+    ids = torch.tensor([[1, 2, 2], [pad, pad, pad], [4, pad, pad], [pad, 5, 6]])
+    found = encoder(ids)
+    assert found.shape == (4, encoder.width)
+    expected = [encoder.weight[[1, 2, 2]], encoder.weight[:0], encoder.weight[[4]], encoder.weight[[5, 6]]]
+    for row, words in zip(found, expected, strict=True):
+        torch.testing.assert_close(row, words.mean(0).nan_to_num(0.0))
+    torch.testing.assert_close(encoder(torch.nn.functional.pad(ids, (0, 4), value=pad)), found)
+    assert not encoder(encoder.absent(2)).any()
+    assert encoder(ids[:0]).shape == (0, 4)
+
+
+def test_a_bag_needs_ids() -> None:
+    with pytest.raises(ConfigError, match="cannot read the sequence 'wave', whose numbers are no ids"):
+        IdBag(SequenceColumn("wave", "float32"), 4)

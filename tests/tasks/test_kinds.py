@@ -51,7 +51,7 @@ def test_regression_predictions_are_in_the_targets_unit() -> None:
     one = task("regression")
     assert one.predictions(torch.tensor([[0.0], [2.0]])).tolist() == [40.0, 65.0]
     values = one.metrics(one.predictions(torch.tensor([[0.0], [2.0]])), torch.tensor([40.0, 60.0]))
-    assert values == pytest.approx({"rmse": math.sqrt(12.5), "mae": 2.5, "r2": 1 - 25 / 200})
+    assert values == pytest.approx({"rmse": math.sqrt(12.5), "mae": 2.5, "r2": 1 - 25 / 200, "pearson": 1.0})
 
 
 def test_a_constant_target_is_not_divided_by_zero() -> None:

@@ -29,6 +29,7 @@ def rows() -> tuple[Any, Any]:
         ("ap", reference.average_precision_score),
         ("accuracy", lambda t, p: reference.accuracy_score(t, p > 0.5)),
         ("f1", lambda t, p: reference.f1_score(t, p > 0.5)),
+        ("mcc", lambda t, p: reference.matthews_corrcoef(t, p > 0.5)),
     ],
 )
 def test_binary_metrics_agree_with_scikit_learn(name: Any, function: Callable[..., float], rows: Any) -> None:
@@ -53,6 +54,7 @@ def test_regression_metrics_agree_with_scikit_learn_far_from_zero() -> None:
     assert values["rmse"] == pytest.approx(reference.root_mean_squared_error(targets, predictions), rel=1e-9)
     assert values["mae"] == pytest.approx(reference.mean_absolute_error(targets, predictions), rel=1e-9)
     assert values["r2"] == pytest.approx(reference.r2_score(targets, predictions), rel=1e-9)
+    assert values["pearson"] == pytest.approx(np.corrcoef(targets, predictions)[0, 1], rel=1e-9)
 
 
 @pytest.mark.parametrize("only", [0.0, 1.0])
@@ -60,6 +62,7 @@ def test_one_class_leaves_curves_undefined(only: float) -> None:
     values = binary_metrics(METRICS["binary"], torch.tensor([0.2, 0.7]), torch.full((2,), only))
     assert math.isnan(values["auroc"])
     assert math.isnan(values["ap"])
+    assert math.isnan(values["mcc"])
     assert values["accuracy"] == 0.5
     assert math.isnan(values["f1"]) == (only == 0.0)
 
@@ -67,7 +70,14 @@ def test_one_class_leaves_curves_undefined(only: float) -> None:
 def test_a_constant_target_leaves_r2_undefined() -> None:
     values = regression_metrics(METRICS["regression"], torch.tensor([1.0, 3.0]), torch.tensor([2.0, 2.0]))
     assert math.isnan(values["r2"])
+    assert math.isnan(values["pearson"])
     assert (values["rmse"], values["mae"]) == (1.0, 1.0)
+
+
+def test_a_constant_prediction_leaves_the_correlation_undefined() -> None:
+    values = regression_metrics(METRICS["regression"], torch.tensor([1.0, 1.0]), torch.tensor([2.0, 3.0]))
+    assert math.isnan(values["pearson"])
+    assert math.isfinite(values["r2"])
 
 
 def test_no_rows_leave_everything_undefined() -> None:

@@ -150,7 +150,7 @@ def train(world: World, problem: Problem, balancer: Balancer) -> dict[str, Any]:
     losses = []
     for index in range(problem.steps):
         batch = share(problem, index, world.rank, world.size)
-        agreement = exchange([batch], places(), world, stop=False, next_steps=1)
+        agreement = exchange([batch], 1, places(), world, stop=False, next_steps=1)
         set_rate(step.optimizer, OPTIM, index, problem.steps)
         outcome = step(batch, agreement.facts[0])
         losses.append(world.sum(outcome.losses.clone()).tolist())

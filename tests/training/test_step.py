@@ -100,7 +100,7 @@ def test_the_gradient_is_that_of_the_written_objective(objective: str) -> None:
         total = total + place.weight * (losses * weights)[valid].sum() / count
     expected = torch.autograd.grad(total, list(model.parameters()))
     set_rate(step.optimizer, OPTIM, 0, 10)
-    facts = exchange([batch], places(), Solo(), stop=False, next_steps=1).facts[0]
+    facts = exchange([batch], 1, places(), Solo(), stop=False, next_steps=1).facts[0]
     step(batch, facts)
     norm = torch.nn.utils.get_total_norm(expected)
     scale = min(1.0, 1.0 / float(norm))
@@ -118,7 +118,7 @@ def test_an_idle_head_is_left_alone(riding: tuple[str, ...]) -> None:
         moments = {p: {k: v.clone() for k, v in s.items()} for p, s in step.optimizer.state.items()}
         batch = share(problem, index, 0, 1)
         set_rate(step.optimizer, OPTIM, index + 2, 10)
-        outcome = step(batch, exchange([batch], places(), Solo(), stop=False, next_steps=1).facts[0])
+        outcome = step(batch, exchange([batch], 1, places(), Solo(), stop=False, next_steps=1).facts[0])
     assert outcome.weights.tolist() == [1.0, 0.5, 0.0]
     for name, parameter in model.named_parameters():
         if name.endswith("missing"):
@@ -131,8 +131,8 @@ def test_an_idle_head_is_left_alone(riding: tuple[str, ...]) -> None:
 
 def test_counts_are_of_the_global_step() -> None:
     problem = replace(HARD, missing=0.5)
-    whole = exchange([share(problem, 0, 0, 1)], places(), Solo(), stop=False, next_steps=4)
-    parts = [exchange([share(problem, 0, rank, 4)], places(), Solo(), stop=True, next_steps=2) for rank in range(4)]
+    whole = exchange([share(problem, 0, 0, 1)], 1, places(), Solo(), stop=False, next_steps=4)
+    parts = [exchange([share(problem, 0, rank, 4)], 1, places(), Solo(), stop=True, next_steps=2) for rank in range(4)]
     np.testing.assert_allclose(sum(part.facts[0].counts for part in parts), whole.facts[0].counts, rtol=1e-12)
     assert (whole.stop, parts[0].stop) == (False, True)
     assert (whole.next_steps, parts[0].next_steps) == (4, 2)
