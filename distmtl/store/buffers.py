@@ -30,7 +30,6 @@ class Buffers:
         # Appending to a deque and popping from it are atomic: a buffer may come back in the middle of anything, even
         # of a garbage collection that interrupts take(), where a lock would wait for itself.
         self._free: dict[int, deque[Bytes]] = {}
-        self._bytes = 0
 
     def take(self, size: int) -> Bytes:
         """``size`` bytes with undefined contents, which are the caller's as long as anything refers to them."""
@@ -40,7 +39,6 @@ class Buffers:
         free = self._free.setdefault(rounded, deque())
         try:
             whole = free.pop()
-            self._bytes -= rounded
         except IndexError:
             whole = np.empty(rounded, np.uint8)
         lent = whole.view(_Lent)
@@ -48,8 +46,8 @@ class Buffers:
         return lent[:size]  # a view of its own type: NumPy then keeps 'lent' as the base of all further ones
 
     def _give_back(self, whole: Bytes) -> None:
-        if self._bytes + whole.nbytes <= self._kept_bytes:
-            self._bytes += whole.nbytes
+        kept = sum(size * len(free) for size, free in list(self._free.items()))
+        if kept + whole.nbytes <= self._kept_bytes:
             self._free[whole.nbytes].append(whole)
 
 

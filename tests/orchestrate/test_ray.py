@@ -31,6 +31,7 @@ def starts(folder: Path) -> list[int]:
     return [ranks.count(rank) for rank in range(2)]
 
 
+@pytest.mark.slow
 def test_more_workers_than_cores(ray_run, tmp_path, capfd):
     result = ray_run(tmp_path, works.add_ranks, workers=3, console=Lines())
     assert result.world_size == 3
@@ -85,7 +86,9 @@ def test_what_workers_print_is_shown(ray_run, tmp_path, capfd):
 
 
 # A terminal sends SIGINT to the whole process group, a scheduler SIGTERM to the process.
-@pytest.mark.parametrize(("send", "number"), [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("send", "number"), [(os.killpg, signal.SIGINT), pytest.param(os.kill, signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_a_signal_stops_after_a_checkpoint(tmp_path, send, number):
     with drivers.driver("ray", 2, "until_stopped", tmp_path) as process:
         drivers.worker_pids(tmp_path, 2)
@@ -103,6 +106,7 @@ def test_a_signal_stops_after_a_checkpoint(tmp_path, send, number):
     drivers.wait_for(lambda: not any(map(drivers.is_alive, started)), 20)
 
 
+@pytest.mark.slow
 def test_a_second_interrupt_aborts_at_once(tmp_path):
     with drivers.driver("ray", 2, "deaf", tmp_path) as process:
         drivers.worker_pids(tmp_path, 2)

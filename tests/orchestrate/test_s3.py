@@ -112,6 +112,7 @@ def test_a_byte_that_flips_on_the_way_is_fetched_again(
     assert flip.hits == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_block_by_block")
 def test_training_waits_for_a_server_that_is_gone_for_20_s(
     local: dict[str, str], remote: dict[str, str], s3_server: CephServer, tmp_path: Path

@@ -109,8 +109,8 @@ def assert_same(run: str, other: str, tolerance: float) -> None:
     [
         ("inline", 1, 2),
         pytest.param("torchrun", 2, 1, marks=pytest.mark.dist),
-        pytest.param("torchrun", 3, 0, marks=pytest.mark.dist),
-        pytest.param("ray", 2, 1, marks=pytest.mark.ray),
+        pytest.param("torchrun", 3, 0, marks=[pytest.mark.dist, pytest.mark.slow]),
+        pytest.param("ray", 2, 1, marks=[pytest.mark.ray, pytest.mark.slow]),
     ],
 )
 def test_a_run_does_not_depend_on_who_transforms(

@@ -37,7 +37,7 @@ SHORT = {"steps": 50, "log_every": 1, "eval_every": 25, "precision": "fp32"}
 ELSEWHERE = [
     pytest.param("torchrun", 2, marks=pytest.mark.dist),
     pytest.param("ray", 2, marks=pytest.mark.ray),
-    pytest.param("ray", 3, marks=pytest.mark.ray),
+    pytest.param("ray", 3, marks=[pytest.mark.ray, pytest.mark.slow]),
 ]
 
 
@@ -90,6 +90,7 @@ def test_a_resumed_run_is_bit_equal_to_an_undisturbed_one(
 
 
 @pytest.mark.dist
+@pytest.mark.slow
 def test_three_workers_resume_bit_for_bit(uris: dict[str, str], tmp_path: Path) -> None:
     sections: dict[str, Any] = {
         "train": {"steps": 30, "log_every": 7, "eval_every": 15},
