@@ -126,13 +126,15 @@ class Feed:
     def open(self, cuts: Cuts) -> int:
         """Begin to read what some steps draw and earlier ones did not; returns its bytes."""
         stops = cuts.first + cuts.rows
-        if not bool(np.any(stops > self._until[cuts.lane])):
+        where = np.flatnonzero(stops > self._until[cuts.lane])
+        if not where.size:
             return 0
-        draws = 0
-        spans = _spans(cuts)
-        missing = sum(stop > self._until[lane] for lane, _, stop in spans)
+        missing = np.unique(cuts.lane[where]).size
         self._stock.reserve(missing if self._open else 2 * missing)  # each lane soon has two
-        for lane, first, stop in spans:
+        draws = 0
+        spans = (column[where].tolist() for column in (cuts.lane, cuts.first, stops))
+        for lane, first, stop in zip(*spans, strict=True):
+            # What lies between two steps' draws is another worker's.
             draw = max(first, int(self._until[lane]))
             while draw < stop:
                 stretch = self._stock.open(lane, draw)
@@ -215,15 +217,6 @@ class _Index:
         codes = lanes * self._span + (draws - self._base)
         found: Int64 = np.searchsorted(self._codes, codes, side="right") - 1
         return found
-
-
-def _spans(cuts: Cuts) -> list[tuple[int, int, int]]:
-    """Of each lane in the cuts: (lane, its first draw, the draw after its last)."""
-    lanes, first = np.unique(cuts.lane, return_index=True)
-    _, back = np.unique(cuts.lane[::-1], return_index=True)
-    last = len(cuts.lane) - 1 - back
-    stops = cuts.first[last] + cuts.rows[last]
-    return list(zip(lanes.tolist(), cuts.first[first].tolist(), stops.tolist(), strict=True))
 
 
 def _cut_at(cuts: Cuts, over: np.ndarray, stops: Int64) -> Cuts:

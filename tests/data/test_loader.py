@@ -123,6 +123,22 @@ def test_each_block_of_a_pass_is_read_about_once():
     assert set(source.split.reads.values()) == {1}
 
 
+def test_a_worker_reads_no_window_of_others(small_sources):
+    if small_sources == "whole":
+        return  # it reads everything
+    mixture = Mixture.constant({"s": 1}, 400)
+    for rank in range(0, 20, 3):
+        source = memory_source("s", 64 * 64, 16)
+        plan = plan_of([source], lanes=2, window_blocks=1)
+        drawn = set()
+        for step in range(6):
+            for _, lane, first, rows, _ in plan.segments(mixture, step, rank, 20):
+                drawn |= set(plan.locate(0, lane, np.arange(first, first + rows))[0].tolist())
+        with Loader([source], plan, mixture, rank, 20, horizon=6) as batches:
+            assert [batch.step for batch in batches] == list(range(6))
+        assert set(source.split.reads) <= drawn | {0}  # the first block shows the shapes
+
+
 def test_a_small_source_is_read_once_for_many_passes():
     source = memory_source("s", 100, 128)
     with loader([source], Mixture.constant({"s": 1}, 1000), horizon=50) as batches:
