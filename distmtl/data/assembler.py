@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from distmtl.data.batch import SourceBatch, StepBatch
+from distmtl.data.blocks import LoaderSource, bytes_of, slice_rows
 from distmtl.data.cuts import StepGroup, plan_steps
 from distmtl.data.decode import Decoded
 from distmtl.data.feed import Feeds
 from distmtl.data.mixture import Mixture
 from distmtl.data.plan import Plan
 from distmtl.data.transformed import Pending, RowPlaces, Stage
-from distmtl.data.windows import LoaderSource, bytes_of, slice_rows
 
 GROUP_STEPS = 32
 """Batches that are planned, gathered and handed over together at most."""

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from distmtl.data.blocks import BlockCache, LoaderSource, bytes_of, combine, join, slice_rows
 from distmtl.data.cuts import Cuts
 from distmtl.data.decode import Decoded
 from distmtl.data.plan import Layout, Plan
@@ -13,7 +14,6 @@ from distmtl.data.resident import RESIDENT_BYTES, Table
 from distmtl.data.sequence import Int64
 from distmtl.data.stock import Stock, Stretch, TableStock, WindowStock
 from distmtl.data.transformed import RowPlaces
-from distmtl.data.windows import BlockCache, LoaderSource, bytes_of, combine, join, slice_rows
 
 CACHE_BYTES = 128 * 2**20
 """Decoded blocks kept for the windows that share them: those at the ends of lanes."""

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple, Self
 
 from distmtl.data.assembler import GROUP_BYTES, Assembler, Share
 from distmtl.data.batch import StepBatch
+from distmtl.data.blocks import LoaderSource
 from distmtl.data.mixture import Mixture, MixtureEntry
 from distmtl.data.plan import Plan
 from distmtl.data.prefetch import Prefetch
 from distmtl.data.transformed import Stage
-from distmtl.data.windows import LoaderSource
 from distmtl.errors import InputError
 
 PREFETCH_STEPS = 64

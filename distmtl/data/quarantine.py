@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from distmtl.data.blocks import BlockSplit
 from distmtl.data.permute import key, permute
-from distmtl.data.windows import BlockSplit
 from distmtl.errors import CorruptBlockError
 
 

@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 
+from distmtl.data.blocks import LoaderSource
 from distmtl.data.describe import describe_inputs
 from distmtl.data.labels import LabelKind, describe_label
 from distmtl.data.loader import Loader
@@ -14,7 +15,6 @@ from distmtl.data.plan import Layout, Plan
 from distmtl.data.source import open_source
 from distmtl.data.specs import BatchSpec, SourceSpec
 from distmtl.data.transformed import open_rows
-from distmtl.data.windows import LoaderSource
 
 
 def open_loader(  # noqa: PLR0913 - each is one plain fact about the loop

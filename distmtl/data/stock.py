@@ -17,12 +17,12 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from distmtl.data.blocks import combine, slice_rows
 from distmtl.data.decode import Decoded
 from distmtl.data.plan import Plan, Window
 from distmtl.data.resident import Table
 from distmtl.data.sequence import BlockSequence, Int64
 from distmtl.data.tensors import WIDE_ROW_BYTES
-from distmtl.data.windows import combine, slice_rows
 from distmtl.store.buffers import BUFFERS, SMALLEST_BYTES
 
 Submit = Callable[..., "Future[None]"]

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from distmtl.data.batch import SourceBatch
+from distmtl.data.blocks import LoaderSource, combine, join, slice_rows
 from distmtl.data.decode import Decoded
 from distmtl.data.sequence import BlockSequence
-from distmtl.data.windows import LoaderSource, combine, join, slice_rows
 
 
 def sweep(source: LoaderSource, rank: int, size: int, batch_rows: int) -> Iterator[SourceBatch]:

@@ -12,13 +12,13 @@ from distmtl.balancing.build import build_balancer
 from distmtl.checkpoint.agreement import together
 from distmtl.config.hash import config_hash
 from distmtl.config.run import RunConfig
+from distmtl.data.blocks import LoaderSource
 from distmtl.data.decode import Decoder
 from distmtl.data.loader import Loader
 from distmtl.data.manifest import TRAIN
 from distmtl.data.plan import Layout, Plan
 from distmtl.data.quarantine import Quarantine, QuarantinedSplit
 from distmtl.data.transformed import SourceTransform, open_rows
-from distmtl.data.windows import LoaderSource
 from distmtl.errors import ConfigError
 from distmtl.features import InputGroup, LabelInfo, input_group_to_json, sequence_pads
 from distmtl.models.base import MultiTaskModel

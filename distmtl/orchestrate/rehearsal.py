@@ -13,8 +13,8 @@ from torch import nn
 from distmtl.config.run import RunConfig
 from distmtl.data.batch import SourceBatch
 from distmtl.data.manifest import TRAIN
+from distmtl.data.stock import take_rows
 from distmtl.data.transformed import open_rows
-from distmtl.data.windows import take_rows
 from distmtl.features import SequenceColumn, sequence_pads
 from distmtl.models.base import MultiTaskModel
 from distmtl.models.build import build_model
@@ -129,10 +129,10 @@ def _share(prepared: Prepared, floats: torch.dtype) -> list[SourceBatch]:
         targets = {spec.target: prepared.labels[task] for task, spec in config.tasks.items() if spec.source == name}
         decoder, transform = open_rows(name, split, config.sources[name], prepared.groups, targets, floats)
         block = decoder.decode(split.read_block(0, decoder.columns))
-        index = torch.arange(rows) % block.rows
-        share = take_rows(block, index)
+        index = np.arange(rows) % block.rows
+        share = take_rows(block, index, pin=False)
         if transform is not None:
-            share = transform.apply(share, index.numpy())
+            share = transform.apply(share, index)
         positions = torch.arange(position, position + rows)
         parts.append(SourceBatch(name, share.inputs, share.targets, share.weights, positions))
         position += rows

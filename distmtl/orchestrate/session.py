@@ -11,7 +11,7 @@ from distmtl.checkpoint.commit import CheckpointRef
 from distmtl.checkpoint.retention import collect as collect_garbage
 from distmtl.checkpoint.run import RunStore
 from distmtl.checkpoint.writer import save as save_checkpoint
-from distmtl.data.windows import LoaderSource
+from distmtl.data.blocks import LoaderSource
 from distmtl.observe.metrics_log import MetricsLog
 from distmtl.orchestrate.assemble import Assembled, eval_sources, run_facts
 from distmtl.orchestrate.job import Job

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from distmtl.data.batch import SourceBatch
+from distmtl.data.blocks import LoaderSource
 from distmtl.data.sweep import sweep
-from distmtl.data.windows import LoaderSource
 from distmtl.models.base import MultiTaskModel
 from distmtl.parallel.world import World
 from distmtl.training.facts import TaskPlace

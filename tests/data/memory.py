@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from distmtl.data.blocks import LoaderSource
 from distmtl.data.decode import Decoded
 from distmtl.data.plan import Layout
-from distmtl.data.windows import LoaderSource
 
 
 @dataclass

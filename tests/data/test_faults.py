@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from distmtl.data.batch import SourceBatch
+from distmtl.data.blocks import LoaderSource
 from distmtl.data.decode import Decoder
 from distmtl.data.describe import describe_inputs
 from distmtl.data.labels import describe_label
@@ -30,7 +31,6 @@ from distmtl.data.source import Source, open_source
 from distmtl.data.specs import SourceSpec
 from distmtl.data.sweep import sweep
 from distmtl.data.verify import verify
-from distmtl.data.windows import LoaderSource
 from distmtl.errors import CorruptBlockError, SourceError
 
 ROWS, BATCH = 1500, 100

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distmtl.data.blocks import LoaderSource
 from distmtl.data.loader import Loader
 from distmtl.data.mixture import Mixture
 from distmtl.data.plan import Plan
 from distmtl.data.quarantine import Quarantine, Quarantined, QuarantinedSplit
-from distmtl.data.windows import LoaderSource
 from distmtl.errors import CorruptBlockError, SourceError
 from tests.data.memory import MemorySplit, NumberDecoder, layouts
 

@@ -2,8 +2,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distmtl.data.blocks import LoaderSource
 from distmtl.data.sweep import sweep
-from distmtl.data.windows import LoaderSource
 from tests.data.memory import MemorySplit, NumberDecoder
 
 

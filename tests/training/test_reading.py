@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from distmtl.data.blocks import LoaderSource
 from distmtl.data.loader import Loader
 from distmtl.data.mixture import Mixture
 from distmtl.data.plan import Plan
 from distmtl.data.quarantine import Quarantine, QuarantinedSplit
-from distmtl.data.windows import LoaderSource
 from distmtl.errors import CorruptBlockError
 from distmtl.parallel.world import Solo, World
 from distmtl.training.reading import Reader

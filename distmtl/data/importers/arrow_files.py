@@ -1,7 +1,7 @@
 """Parquet, Arrow IPC and Feather files, batch by batch."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,22 +13,31 @@ from distmtl.data.importers.base import (
     BATCH_BYTES,
     BATCH_ROWS,
     check_names,
-    cut,
     files_fingerprint,
     not_empty,
     reading,
 )
 from distmtl.data.importers.plain import Plain
 
+Opener = Callable[[str], AbstractContextManager[tuple[pa.Schema, Iterator[pa.RecordBatch]]]]
+"""Opens a file; gives its schema and its batches, of any size."""
+
 _BUFFER = 2**20
 """Bytes of a column chunk that are read at a time: a row group need not fit into memory."""
 
 
 @dataclass(frozen=True)
-class ParquetInput:
-    """A Parquet file."""
+class TypedFile:
+    """A file whose columns have types.
+
+    Attributes:
+        path: It.
+        open: What opens a file of its format.
+        drop: Columns that come out as nulls.
+    """
 
     path: str
+    open: Opener
     drop: tuple[str, ...] = ()
     text: bool = False
 
@@ -48,63 +57,31 @@ class ParquetInput:
 
     @cached_property
     def _plain(self) -> Plain:
-        with self._open() as file:
-            return Plain.of(file.schema_arrow, self.path, self.drop)
+        with self.open(self.path) as (schema, _):
+            return Plain.of(schema, self.path, self.drop)
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         plain, _ = self._plain, self.schema
-        with self._open() as file:
-            for group in range(file.num_row_groups):
-                rows = _rows_at_a_time(file.metadata.row_group(group))
-                for batch in file.iter_batches(rows, row_groups=[group]):
-                    for part in cut(batch):
-                        yield from cut(plain.apply(part))
+        with self.open(self.path) as (_, batches):
+            yield from plain.stream(batches)
 
-    @contextmanager
-    def _open(self) -> Iterator[Any]:
-        with reading(self.path), pq.ParquetFile(self.path, buffer_size=_BUFFER, pre_buffer=False) as file:
-            yield file
+
+@contextmanager
+def open_parquet(path: str) -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
+    """The schema and the batches of a Parquet file, of which no row group is read whole.
+
+    Raises:
+        SourceError: It cannot be read.
+    """
+    with reading(path), pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
+        groups = ((group, _rows_at_a_time(file.metadata.row_group(group))) for group in range(file.num_row_groups))
+        yield file.schema_arrow, (batch for group, rows in groups for batch in file.iter_batches(rows, [group]))
 
 
 def _rows_at_a_time(group: Any) -> int:
     """Rows of a row group that fit a batch, by the size that its metadata state."""
     width = max(1, group.total_byte_size // max(1, group.num_rows))
     return int(max(1, min(BATCH_ROWS, BATCH_BYTES // width)))
-
-
-@dataclass(frozen=True)
-class ArrowInput:
-    """An Arrow IPC file or stream; a Feather file is one, too."""
-
-    path: str
-    drop: tuple[str, ...] = ()
-    text: bool = False
-
-    @property
-    def notes(self) -> tuple[str, ...]:  # noqa: D102
-        return self._plain.notes
-
-    @cached_property
-    def schema(self) -> pa.Schema:  # noqa: D102
-        return check_names(self.path, self._plain.schema)
-
-    def batches(self) -> Iterator[pa.RecordBatch]:  # noqa: D102
-        return not_empty(self.path, self._batches())
-
-    def fingerprint(self) -> str:  # noqa: D102
-        return files_fingerprint(self.path)
-
-    @cached_property
-    def _plain(self) -> Plain:
-        with open_arrow(self.path) as (schema, _):
-            return Plain.of(schema, self.path, self.drop)
-
-    def _batches(self) -> Iterator[pa.RecordBatch]:
-        plain, _ = self._plain, self.schema
-        with open_arrow(self.path) as (_, batches):
-            for batch in batches:
-                for part in cut(batch):
-                    yield from cut(plain.apply(part))
 
 
 @contextmanager

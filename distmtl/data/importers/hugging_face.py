@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import pyarrow as pa
 
 from distmtl.data.importers.arrow_files import open_arrow
-from distmtl.data.importers.base import BATCH_BYTES, check_names, cut, files_fingerprint, not_empty, reading
+from distmtl.data.importers.base import BATCH_BYTES, check_names, files_fingerprint, not_empty, reading
 from distmtl.data.importers.features import Features
 from distmtl.data.importers.plain import Plain
 from distmtl.data.importers.rows import batches_fingerprint
@@ -90,9 +90,7 @@ class SavedDatasetInput:
                 if plain.schema != self.schema:
                     what = f"its columns are not those of '{Path(self._files[0]).name}'."
                     raise SourceError(what, file, "Save the dataset again.")
-                for batch in batches:
-                    for part in cut(batch):
-                        yield from cut(plain.apply(part))
+                yield from plain.stream(batches)
 
 
 @runtime_checkable
@@ -146,9 +144,7 @@ class DatasetInput:
         start, rows = 0, _FIRST_ROWS
         while start < total:
             table = arrow[start : start + rows]
-            for batch in table.combine_chunks().to_batches():
-                for part in cut(batch):
-                    yield from cut(self._plain.apply(part))
+            yield from self._plain.stream(table.combine_chunks().to_batches())
             start += table.num_rows
             rows = max(1, min(_MOST_ROWS, BATCH_BYTES * table.num_rows // max(1, table.nbytes)))
 

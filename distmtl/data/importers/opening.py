@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distmtl.data.importers.arrow_files import ArrowInput, ParquetInput
+from distmtl.data.importers.arrow_files import TypedFile, open_arrow, open_parquet
 from distmtl.data.importers.base import ImportOptions, RawInput
 from distmtl.data.importers.files import AttachedFiles, ImageTreeInput
 from distmtl.data.importers.hugging_face import Dataset, DatasetInput, SavedDatasetInput
@@ -87,9 +87,9 @@ def _open_folder(path: str, options: ImportOptions) -> RawInput:
 def _open_file(path: str, options: ImportOptions) -> RawInput:
     kind = file_kind(Path(path))
     if kind in PARQUET:
-        return ParquetInput(path, options.drop)
+        return TypedFile(path, open_parquet, options.drop)
     if kind in ARROW:
-        return ArrowInput(path, options.drop)
+        return TypedFile(path, open_arrow, options.drop)
     if kind in TEXT:
         return TextInput(path, options.text, tabs=kind in {".tsv", ".tab"})
     if kind in JSON:

@@ -1,12 +1,13 @@
 """Typed columns as the rest of packing takes them: no structs, dictionaries, views or extension types."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from distmtl.data.importers.base import cut
 from distmtl.data.importers.features import Features, decode, decoded_type, features_of
 
 _PANDAS_INDEX = "__index_level_"
@@ -51,6 +52,12 @@ class Plain:
         return pa.RecordBatch.from_arrays(
             [_as_type(array, kind) for array, kind in zip(arrays, self.schema.types, strict=True)], schema=self.schema
         )
+
+    def stream(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Batches of the input's schema, of any size, as batches of ``schema`` of a size that is allowed."""
+        for batch in batches:
+            for part in cut(batch):
+                yield from cut(self.apply(part))
 
     def _arrays(self, name: str, column: Any) -> list[Any]:
         if name in self.dropped:

@@ -4,12 +4,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from distmtl.data.blocks import LoaderSource
 from distmtl.data.decode import Decoded
 from distmtl.data.transformed import SourceTransform
 from distmtl.data.transforms.base import ColumnInfo
 from distmtl.data.transforms.rows import Recipe
 from distmtl.data.transforms.specs import HashWordsSpec, RandomCropSpec, RandomFlipSpec
-from distmtl.data.windows import LoaderSource
 from distmtl.features import InputGroup, SequenceColumn, TensorColumn
 from distmtl.spec import CustomSpec
 from tests.data.memory import MemorySplit

@@ -10,6 +10,7 @@ import torch
 import xxhash
 from PIL import Image
 
+from distmtl.data.blocks import LoaderSource
 from distmtl.data.describe import describe_inputs
 from distmtl.data.infer import TypingOptions
 from distmtl.data.labels import describe_label
@@ -20,7 +21,6 @@ from distmtl.data.specs import BatchSpec, SourceSpec
 from distmtl.data.standalone import open_loader
 from distmtl.data.sweep import sweep
 from distmtl.data.transformed import open_rows
-from distmtl.data.windows import LoaderSource
 from distmtl.errors import ConfigError, SourceError
 from distmtl.features import (
     CategoricalColumn,

@@ -67,18 +67,6 @@ def join(columns: Sequence[Any]) -> Any:
     return torch.cat(list(columns)) if isinstance(columns[0], Tensor) else pa.concat_arrays(columns)
 
 
-def take(column: Any, order: Tensor) -> Any:
-    """Some rows of a column: those of the numbers ``[N]`` int64."""
-    if isinstance(column, Tensor):
-        return column.index_select(0, order)
-    return column.take(pa.array(order.numpy()))
-
-
-def take_rows(columns: Decoded, order: Tensor) -> Decoded:
-    """The rows of the numbers ``[N]`` int64."""
-    return combine([columns], lambda parts: take(parts[0], order))
-
-
 def slice_rows(columns: Decoded, start: int, stop: int) -> Decoded:
     """A view of the rows ``start..stop``."""
     return combine([columns], lambda parts: parts[0][start:stop])
