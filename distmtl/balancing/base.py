@@ -6,7 +6,7 @@ Notation: T tasks; G = J J^T the Gramian [T, T] of the task gradients J [T, P].
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -33,20 +33,33 @@ class StepView:
     Attributes:
         step: The step.
         present: Whether the task has a valid label in this step [T].
-        losses: Mean loss over the task's valid labels of the step [T]; NaN where absent or not needed.
-        gramian: Inner products of the global task gradients [T, T], or None where not needed.
+        losses: Mean loss over the task's valid labels of the step [T], without the task's weight; NaN where absent or
+            not needed.
+        gramian: Inner products of the global gradients of task weight x mean loss over the trunk [T, T], 0 where
+            absent; None where not needed.
+        seed: The run's seed. Whatever is random is drawn from a generator keyed by (seed, step).
     """
 
     step: int
     present: npt.NDArray[np.bool_]
     losses: Vector
     gramian: npt.NDArray[np.float64] | None
+    seed: int = 0
+
+    def generator(self) -> np.random.Generator:
+        """Random numbers of this step, the same on every worker and after a resume."""
+        return np.random.Generator(np.random.Philox(key=[self.seed % 2**64, self.step]))
 
 
 class Balancer(Protocol):
-    """Turns what is known of a step into one weight per task. All state is in the arguments."""
+    """Turns what is known of a step into one weight per task. All state is in the arguments.
+
+    ``multiplies`` says where the weights act: on the loss, so that trunk and heads feel them, or on the trunk's
+    gradients alone, while each head follows its own task.
+    """
 
     needs: Needs
+    multiplies: Literal["loss", "gradient"]
 
     def init(self, tasks: int) -> State:
         """The state before the first step."""

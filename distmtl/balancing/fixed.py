@@ -1,6 +1,7 @@
 """Fixed weights by task."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -20,19 +21,10 @@ class Fixed:
     """
 
     needs = Needs.NOTHING
+    multiplies: Literal["loss", "gradient"] = "loss"
 
     def __init__(self, weights: Mapping[str, float], tasks: Sequence[str]) -> None:
-        for name, weight in weights.items():
-            if name not in tasks:
-                raise ConfigError(
-                    f"there is no task '{name}'.", "balancing.weights", f"The tasks are {', '.join(tasks)}."
-                )
-            if not (weight >= 0.0 and np.isfinite(weight)):
-                raise ConfigError(
-                    f"the weight of task '{name}' is {weight}.",
-                    "balancing.weights",
-                    "Use a finite number of at least 0.",
-                )
+        check_weights(weights, tasks, "balancing.weights")
         self._weights = np.array([weights.get(task, 1.0) for task in tasks], dtype=np.float64)
 
     def init(self, tasks: int) -> State:  # noqa: ARG002  part of the protocol
@@ -42,3 +34,16 @@ class Fixed:
     def weights(self, view: StepView, state: State) -> tuple[Vector, State]:  # noqa: ARG002  part of the protocol
         """The given weights."""
         return self._weights.copy(), state
+
+
+def check_weights(weights: Mapping[str, float], tasks: Sequence[str], where: str) -> None:
+    """Check weights by task name that the run file gives at ``where``.
+
+    Raises:
+        ConfigError: A name is no task, or a weight is negative or not finite.
+    """
+    for name, weight in weights.items():
+        if name not in tasks:
+            raise ConfigError(f"there is no task '{name}'.", where, f"The tasks are {', '.join(tasks)}.")
+        if not (weight >= 0.0 and np.isfinite(weight)):
+            raise ConfigError(f"the weight of task '{name}' is {weight}.", where, "Use a finite number of at least 0.")

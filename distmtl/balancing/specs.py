@@ -1,40 +1,49 @@
-"""Run-file models of balancers."""
+"""Run-file models of balancers: the union of both families."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
-from distmtl.spec import CustomSpec, Spec
+from distmtl.balancing.gradient_specs import (
+    AlignedMtlSpec,
+    CaGradSpec,
+    ConFigSpec,
+    DbMtlSpec,
+    DualProjSpec,
+    ExcessMtlSpec,
+    FairGradSpec,
+    GradDropSpec,
+    GradVacSpec,
+    ImtlGSpec,
+    MgdaSpec,
+    MoCoSpec,
+    NashMtlSpec,
+    PcGradSpec,
+    SdmGradSpec,
+    UpGradSpec,
+)
+from distmtl.balancing.loss_specs import (
+    DwaSpec,
+    EqualSpec,
+    FamoSpec,
+    FixedSpec,
+    GlsLogSpec,
+    GlsSpec,
+    GradNormSpec,
+    ImtlLSpec,
+    RlwSpec,
+    ScheduledSpec,
+    StchSpec,
+    UncertaintySpec,
+)
+from distmtl.spec import CustomSpec
 
-
-class EqualSpec(Spec):
-    """Every task's mean loss counts once, times its own weight."""
-
-    kind: Literal["equal"] = "equal"
-    route: Literal["auto", "loss"] = "auto"
-    """How task weights reach the update."""
-
-
-class FixedSpec(Spec):
-    """Weights by task, times the task's own weight."""
-
-    kind: Literal["fixed"] = "fixed"
-    route: Literal["auto", "loss"] = "auto"
-    """How task weights reach the update."""
-    weights: dict[str, float]
-    """Weight by task name; tasks that are not named get 1."""
-
-
-class UncertaintySpec(Spec):
-    """Homoscedastic uncertainty (Kendall et al. 2018): w = exp(-s) / 2, s learned per task."""
-
-    kind: Literal["uncertainty"] = "uncertainty"
-    route: Literal["auto", "loss"] = "auto"
-    """How task weights reach the update."""
-    lr: float = Field(default=1e-3, gt=0.0)
-    """Adam's learning rate for the log-variances s."""
-    initial: float = 0.0
-    """Where the log-variances start."""
-
-
-BalancingSpec = Annotated[EqualSpec | FixedSpec | UncertaintySpec | CustomSpec, Field(discriminator="kind")]
+LossFamilySpec = (
+    EqualSpec | FixedSpec | UncertaintySpec | DwaSpec | RlwSpec | GlsSpec | GlsLogSpec | ImtlLSpec | StchSpec | FamoSpec
+    | GradNormSpec | ScheduledSpec
+)  # fmt: skip
+GradientFamilySpec = (
+    MgdaSpec | PcGradSpec | GradVacSpec | GradDropSpec | CaGradSpec | ImtlGSpec | NashMtlSpec | AlignedMtlSpec
+    | FairGradSpec | UpGradSpec | DualProjSpec | ConFigSpec | MoCoSpec | DbMtlSpec | ExcessMtlSpec | SdmGradSpec
+)  # fmt: skip
+BalancingSpec = Annotated[LossFamilySpec | GradientFamilySpec | CustomSpec, Field(discriminator="kind")]

@@ -1,5 +1,7 @@
 """Uncertainty weighting (Kendall, Gal & Cipolla 2018, section 3; arXiv:1705.07115)."""
 
+from typing import Literal
+
 import numpy as np
 
 from distmtl.balancing.adam import adam_init, adam_update
@@ -19,6 +21,7 @@ class Uncertainty:
     """
 
     needs = Needs.LOSSES
+    multiplies: Literal["loss", "gradient"] = "loss"
 
     def __init__(self, lr: float = 1e-3, initial: float = 0.0) -> None:
         self._lr = lr

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from distmtl.checkpoint.sharding import Columns
 from distmtl.errors import CheckpointError
 
 SCHEMA = 1
@@ -26,11 +27,13 @@ class RunState:
             of JSON values, NumPy arrays and tensors (``nested``).
         rank_values: This rank's own (random generators of the user's code), nested like ``values``. Empty after a load
             at another world size, where nothing corresponds to it.
+        columns: Matrices by name, of which each rank holds some columns. After a load they are, whole, in ``tensors``.
     """
 
     tensors: Mapping[str, Tensor]
     values: Mapping[str, Any]
     rank_values: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, Columns] = field(default_factory=dict)
 
 
 def migrate(manifest: dict[str, Any], where: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from distmtl.checkpoint.manifest import Manifest, RankRecord, Shard, TensorRecor
 from distmtl.checkpoint.nested import split
 from distmtl.checkpoint.records import digest, to_json
 from distmtl.checkpoint.run import RunStore
-from distmtl.checkpoint.sharding import LocalPart, is_sharded, local_part, spec_of, to_bytes
+from distmtl.checkpoint.sharding import Columns, LocalPart, is_sharded, local_part, spec_of, to_bytes
 from distmtl.errors import CheckpointError, StoreError
 from distmtl.parallel.world import World
 from distmtl.store import Store
@@ -77,8 +77,9 @@ def save(
     if on_first(world, lambda: _is_committed(run, attempt, ref)):
         return ref
     values, value_tensors = together(world, lambda: split(dict(state.values)))
-    tensors = {**state.tensors, **{_VALUE + name: tensor for name, tensor in value_tensors.items()}}
-    specs = together(world, lambda: _check_contents(state.tensors, tensors))
+    named: dict[str, Tensor | Columns] = {**state.tensors, **state.columns}
+    tensors = {**named, **{_VALUE + name: tensor for name, tensor in value_tensors.items()}}
+    specs = together(world, lambda: _check_contents(named, tensors))
     _check_same(world, specs, values, ref)
     share = together(world, lambda: _write_share(run.store.at(ref.key), specs, tensors, state.rank_values, world))
     shares = world.gather(share)
@@ -91,7 +92,9 @@ def _is_committed(run: RunStore, attempt: Attempt, ref: CheckpointRef) -> bool:
     return bool(run.store.size(f"{ref.key}/{COMMIT}"))
 
 
-def _check_contents(given: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, TensorSpec]:
+def _check_contents(
+    given: Mapping[str, Tensor | Columns], tensors: Mapping[str, Tensor | Columns]
+) -> dict[str, TensorSpec]:
     if sys.byteorder != "little":
         raise CheckpointError("checkpoints are little-endian, and this machine is not.")
     for name in given:
@@ -118,8 +121,8 @@ def _check_same(world: World, specs: Mapping[str, TensorSpec], values: Any, ref:
 
 
 def _write_share(
-    folder: Store, specs: Mapping[str, TensorSpec], tensors: Mapping[str, Tensor], rank_values: Mapping[str, Any],
-    world: World,
+    folder: Store, specs: Mapping[str, TensorSpec], tensors: Mapping[str, Tensor | Columns],
+    rank_values: Mapping[str, Any], world: World,
 ) -> _Share:  # fmt: skip
     """Write this rank's files."""
     parts = {name: local_part(name, tensor) for name, tensor in tensors.items() if is_sharded(tensor)}
@@ -130,7 +133,12 @@ def _write_share(
 
     def cut(piece: Piece) -> Tensor:
         part: LocalPart | None = parts.get(piece.name)
-        return part.tensor if part else tensors[piece.name][piece.box.slices()]
+        if part is not None:
+            return part.tensor
+        whole_tensor = tensors[piece.name]
+        if isinstance(whole_tensor, Columns):
+            raise AssertionError("columns are parts")
+        return whole_tensor[piece.box.slices()]
 
     data_key = f"data/{world.rank:05}-0.bin"
     files, records = _write_file(folder, data_key, pieces, specs, cut)

@@ -2,7 +2,8 @@
 
 from pydantic import Field
 
-from distmtl.balancing.specs import BalancingSpec, EqualSpec
+from distmtl.balancing.loss_specs import EqualSpec
+from distmtl.balancing.specs import BalancingSpec
 from distmtl.checkpoint.specs import CheckpointSpec
 from distmtl.config.launch import LaunchSpec
 from distmtl.data.specs import BatchSpec, SourceSpec

@@ -5,7 +5,6 @@ micro-batches and every restart. Here whether a feature is kept is a hash of (se
 same wherever, and beside whatever other rows, the row is computed.
 """
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,11 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from distmtl.errors import DistmtlError
+from distmtl.keyed import hashes, key_of
 
-# Odd constants of well-known integer mixers (SplitMix64; lowbias32), as signed numbers: integer tensors wrap around.
-_GOLDEN = 0x9E3779B97F4A7C15 - 2**64
-_MIX_A = 0xBF58476D1CE4E5B9 - 2**64
-_MIX_B = 0x94D049BB133111EB - 2**64
+# Odd constants of a well-known integer mixer (lowbias32), as signed numbers: integer tensors wrap around.
 _MIX_C = 0x7FEB352D
 _MIX_D = 0x846CA68B - 2**32
 
@@ -32,7 +29,7 @@ class _Rows:
 
     @cached_property
     def hashes(self) -> Tensor:
-        return _hashes(self.positions, self.key)
+        return hashes(self.positions, self.key)
 
 
 _ROWS: ContextVar[_Rows | None] = ContextVar("rows", default=None)
@@ -47,7 +44,7 @@ def row_keys(seed: int, step: int, positions: Tensor) -> Iterator[None]:
         step: The step.
         positions: Place of each row in the step's global row list ``[N]`` int64, in the order of the tensors' rows.
     """
-    with _in_context(_Rows(positions, _key(f"{seed}/{step}"))):
+    with _in_context(_Rows(positions, key_of(seed, step))):
         yield
 
 
@@ -112,7 +109,7 @@ class KeyedDropout(nn.Module):
                 self.name,
                 "Call the model inside 'with row_keys(seed, step, positions)' of these rows, or after model.eval().",
             )
-        features = _hashes(torch.arange(shape[1:].numel(), device=device), _key(self.name))
+        features = hashes(torch.arange(shape[1:].numel(), device=device), key_of(self.name))
         mixed = rows.hashes[:, None] ^ features
         # 32-bit integers are the cheapest that vectorise; two rounds leave no pattern that a test of ours can see.
         mixed.mul_(_MIX_C)
@@ -126,18 +123,3 @@ def name_dropouts(model: nn.Module) -> None:
     for name, module in model.named_modules():
         if isinstance(module, KeyedDropout):
             module.name = name
-
-
-def _key(name: str) -> int:
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little", signed=True)
-
-
-def _hashes(numbers: Tensor, key: int) -> Tensor:
-    """A 32-bit hash of (key, number) for each number ``[N]`` int64, as int32 (Steele et al. 2014, SplitMix64)."""
-    mixed = numbers * _GOLDEN + key
-    mixed ^= (mixed >> 30) & (2**34 - 1)
-    mixed.mul_(_MIX_A)
-    mixed ^= (mixed >> 27) & (2**37 - 1)
-    mixed.mul_(_MIX_B)
-    mixed ^= (mixed >> 31) & (2**33 - 1)
-    return (mixed >> 32).to(torch.int32)

@@ -33,6 +33,11 @@ class TabularMlp(nn.Module):
         self.layers = hidden_layers(sum(encoder.width for encoder in encoders), spec.hidden, spec.dropout)
         self.width = spec.hidden[-1]
 
+    @property
+    def blocks(self) -> tuple[nn.Module, ...]:
+        """The hidden layers, which hold nearly all parameters of a wide trunk."""
+        return tuple(layer for layer in self.layers if isinstance(layer, nn.Linear))
+
     def forward(self, inputs: Inputs) -> Tensor:
         """Features ``[N, width]``."""
         rows = next(iter(inputs.values())).shape[0]

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from distmtl.balancing.base import Balancer, Needs
-from distmtl.balancing.build import build_balancer
+from distmtl.balancing.base import Balancer
+from distmtl.balancing.build import Asking, build_balancer, choose_route
 from distmtl.checkpoint.agreement import together
 from distmtl.config.hash import config_hash
 from distmtl.config.run import RunConfig
@@ -19,21 +19,17 @@ from distmtl.data.manifest import TRAIN
 from distmtl.data.plan import Layout, Plan
 from distmtl.data.quarantine import Quarantine, QuarantinedSplit
 from distmtl.data.transformed import SourceTransform, open_rows
-from distmtl.errors import ConfigError
 from distmtl.features import InputGroup, LabelInfo, input_group_to_json, sequence_pads
 from distmtl.models.base import MultiTaskModel
 from distmtl.models.build import build_model
 from distmtl.orchestrate.prepare import Prepared
-from distmtl.parallel.ddp import wrap_ddp
 from distmtl.parallel.world import World
 from distmtl.tasks.kinds import build_task
 from distmtl.training.facts import TaskPlace
-from distmtl.training.forward import LossPass, SharedPass
 from distmtl.training.ledger import Ledger
 from distmtl.training.mixing import Mixer
-from distmtl.training.optim import build_optimizer
 from distmtl.training.state import Stateful
-from distmtl.training.step import StepSettings, TrainStep
+from distmtl.training.wiring import StepPlan, wire_step
 
 
 @dataclass(frozen=True)
@@ -52,46 +48,34 @@ def assemble(prepared: Prepared, world: World) -> Assembled:
     """
     config = prepared.config
 
-    def build() -> tuple[tuple[TaskPlace, ...], MultiTaskModel, Balancer]:
+    def build() -> tuple[tuple[TaskPlace, ...], MultiTaskModel, Balancer, Asking]:
         places = task_places(config, prepared.labels)
         model = build_run_model(config, prepared.groups, places, world.device)
-        return places, model, _balancer(config)
+        balancer = build_balancer(config.balancing, tuple(config.tasks))
+        sources = len({place.source for place in places})
+        return places, model, balancer, choose_route(config.balancing, balancer, sources)
 
-    places, model, balancer = together(world, build)
-    riding = riding_tasks(prepared, places)
-    forward = LossPass(
-        model,
-        wrap_ddp(SharedPass(model, riding), config.parallel, world),
+    places, model, balancer, asking = together(world, build)
+    plan = StepPlan(
         places,
+        balancer,
+        asking,
+        config.parallel,
+        config.optim,
         config.seed,
         config.train.precision,
+        riding_tasks(prepared, places),
+        config.train.objective,
+        config.batch.micro_rows,
         sequence_pads(prepared.groups),
+        config.train.compile,
     )
-    step = TrainStep(
-        forward,
-        frozenset(riding),
-        balancer,
-        build_optimizer(config.optim, model),
-        torch.amp.GradScaler(world.device.type, enabled=config.train.precision == "fp16"),
-        world,
-        StepSettings(config.train.objective, config.optim.clip_norm, config.batch.micro_rows),
-    )
+    step = wire_step(model, plan, world)
     mixer = Mixer(
         prepared.sampler, prepared.mixture, prepared.sampler_state, places, config.sampling.delay_steps, world
     )
     quarantine = Quarantine(config.seed, config.train.quarantine.max_blocks)
     return Assembled(Stateful(model, step, mixer, Ledger(tuple(config.tasks), world), quarantine), places)
-
-
-def _balancer(config: RunConfig) -> Balancer:
-    balancer = build_balancer(config.balancing, tuple(config.tasks))
-    if balancer.needs is Needs.GRAMIAN:
-        raise ConfigError(
-            "this balancer asks for task gradients, and 'balancing.route: loss' gives it losses only.",
-            "balancing",
-            "Use a balancer that needs losses or nothing.",
-        )
-    return balancer
 
 
 def build_run_model(

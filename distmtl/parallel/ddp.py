@@ -1,5 +1,7 @@
 """Wrapping the part of a model that every step uses in DistributedDataParallel."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -23,3 +25,8 @@ def wrap_ddp(module: nn.Module, spec: ParallelSpec, world: World) -> nn.Module:
         forward_sync_buffers=False,
         gradient_as_bucket_view=True,
     )
+
+
+def quiet(module: nn.Module) -> AbstractContextManager[None]:
+    """Keeps a module's DDP, if it has one, from adding up the gradients of passes made inside the block."""
+    return module.no_sync() if isinstance(module, DistributedDataParallel) else nullcontext()

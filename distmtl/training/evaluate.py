@@ -14,6 +14,7 @@ from distmtl.data.batch import SourceBatch
 from distmtl.data.blocks import LoaderSource
 from distmtl.data.sweep import sweep
 from distmtl.models.base import MultiTaskModel
+from distmtl.parallel.fsdp import is_sharded, settle
 from distmtl.parallel.world import World
 from distmtl.training.facts import TaskPlace
 from distmtl.training.forward import AUTOCAST
@@ -52,6 +53,7 @@ def evaluate(
             for place in mine:
                 metrics[place.task.name] = _measure(place, collected[place.task.name], world)
     finally:
+        settle(model.trunk)
         model.train(training)
     return {place.task.name: metrics[place.task.name] for place in places if place.task.name in metrics}
 
@@ -79,14 +81,29 @@ def _outputs(
     model: MultiTaskModel, source: LoaderSource, places: Sequence[TaskPlace], world: World, rows: int, precision: str
 ) -> Iterator[tuple[SourceBatch, dict[str, Tensor]]]:
     dtype = AUTOCAST.get(precision)
-    for batch in sweep(source, world.rank, world.size, rows):
-        if not batch.rows:
-            continue
+    for batch, counts in _batches(source, world, rows, even=is_sharded(model.trunk)):
         part = to_device(batch, world.device)
         with torch.autocast(world.device.type, dtype or torch.bfloat16, enabled=dtype is not None):
             features = model.trunk(dict(part.inputs))
             outputs = {place.task.name: model.private[place.task.name](features) for place in places}
+        if not counts:
+            continue
         yield part, {name: out if out.dtype == torch.float64 else out.float() for name, out in outputs.items()}
+
+
+def _batches(source: LoaderSource, world: World, rows: int, *, even: bool) -> Iterator[tuple[SourceBatch, bool]]:
+    """A worker's batches, and where they must be even, others that do not count until it has as many as the rest.
+
+    A pass through a sharded trunk is a collective, so all workers make the same number of them.
+    """
+    largest_share = -(-source.split.rows // world.size)
+    missing = -(-largest_share // rows) if even else 0
+    batch = None
+    for batch in sweep(source, world.rank, world.size, rows):
+        missing -= 1
+        yield batch, True
+    for _ in range(missing):
+        yield batch or next(sweep(source, 0, source.split.rows, 1)), False
 
 
 def _add(collected: _Collected, place: TaskPlace, output: Tensor, part: SourceBatch) -> None:

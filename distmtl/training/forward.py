@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from distmtl.training.micro import Micro
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 """Compute types of the precisions that are not their parameters' own."""
+
+Present = npt.NDArray[np.bool_]
+Vector = npt.NDArray[np.float64]
 
 _NO_ROWS = slice(0, 0)
 
@@ -54,24 +57,70 @@ class LossPass:
     precision: str
     pads: Mapping[str, float] = field(default_factory=dict)
 
-    def __call__(self, micro: Micro, step: int, present: npt.NDArray[np.bool_]) -> Tensor:
+    def __call__(self, micro: Micro, step: int, present: Present, scales: Vector | None = None) -> Tensor:
         """Sum of row weight x loss over each task's valid labels in these rows [T], float32 or float64.
 
         Riding heads run on every worker, without rows too, since DDP waits for their gradients.
+
+        Args:
+            micro: The rows.
+            step: The step.
+            present: Whether each task has a valid label anywhere in the step [T].
+            scales: What each task's gradient is multiplied with on its way from head to trunk [T]; for tasks whose
+                heads do not ride. The head's own gradient stays as it is.
         """
         rows = row_slices(micro)
-        parts = {part.source: part for part in micro}
         with row_keys(self.seed, step, positions(micro)), self._autocast(micro):
             riding = {place.task.name: rows.get(place.source, _NO_ROWS) for place in self.places}
             outputs, features = self.shared(concatenate(micro, self.pads), riding)
-            for place, here in zip(self.places, present, strict=True):
-                if here and place.task.name not in outputs and place.source in parts:
-                    head = self.model.private[place.task.name]
-                    outputs[place.task.name] = run_head(head, features, rows[place.source])
+            self._run_heads(outputs, features, rows, present, scales)
         # rows without any label still lead through the trunk, since DDP waits for its gradients
         zero = _wide((features if isinstance(features, Tensor) else features[0])[_NO_ROWS]).sum()
-        sums = [self._sum(place, outputs.get(place.task.name), parts.get(place.source)) for place in self.places]
-        return torch.stack([zero if value is None else value for value in sums])
+        return torch.stack([zero if value is None else value for value in self._sums(outputs, micro)])
+
+    def apart(self, micro: Micro, step: int, present: Present) -> tuple[list[Tensor | None], Features]:
+        """Like calling it, but each task's sum stands alone (None where it has no rows), and the features come too.
+
+        Heads do not ride here. The trunk's inputs and outputs are those of one graph, so that a task's sum can be
+        differentiated without touching the other heads.
+        """
+        rows = row_slices(micro)
+        with row_keys(self.seed, step, positions(micro)), self._autocast(micro):
+            _, features = self.shared(concatenate(micro, self.pads), {})
+            outputs: dict[str, Tensor] = {}
+            self._run_heads(outputs, features, rows, present, None)
+        return self._sums(outputs, micro), features
+
+    def from_features(self, micro: Micro, features: Features, step: int, present: Present) -> list[Tensor | None]:
+        """Each task's sum from the trunk's output on these rows."""
+        outputs: dict[str, Tensor] = {}
+        with row_keys(self.seed, step, positions(micro)), self._autocast(micro):
+            self._run_heads(outputs, features, row_slices(micro), present, None)
+        return self._sums(outputs, micro)
+
+    def features(self, micro: Micro, step: int) -> Features:
+        """The trunk's output on these rows, without a graph."""
+        with torch.no_grad(), row_keys(self.seed, step, positions(micro)), self._autocast(micro):
+            found: Features = self.shared(concatenate(micro, self.pads), {})[1]
+        return found
+
+    def _run_heads(
+        self,
+        outputs: dict[str, Tensor],
+        features: Features,
+        rows: Mapping[str, slice | None],
+        present: Present,
+        scales: Vector | None,
+    ) -> None:
+        for number, (place, here) in enumerate(zip(self.places, present, strict=True)):
+            if here and place.task.name not in outputs and place.source in rows:
+                head = self.model.private[place.task.name]
+                given = features if scales is None else _scaled(features, float(scales[number]))
+                outputs[place.task.name] = run_head(head, given, rows[place.source])
+
+    def _sums(self, outputs: Mapping[str, Tensor], micro: Micro) -> list[Tensor | None]:
+        parts = {part.source: part for part in micro}
+        return [self._sum(place, outputs.get(place.task.name), parts.get(place.source)) for place in self.places]
 
     def _sum(self, place: TaskPlace, output: Tensor | None, part: SourceBatch | None) -> Tensor | None:
         if output is None:
@@ -84,6 +133,29 @@ class LossPass:
     def _autocast(self, micro: Micro) -> AbstractContextManager[Any]:
         dtype = AUTOCAST.get(self.precision)
         return nullcontext() if dtype is None else torch.autocast(micro[0].positions.device.type, dtype)
+
+
+class _Scale(torch.autograd.Function):
+    """The identity, whose gradient is multiplied with a number."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        return gradients[0] * ctx.factor, None
+
+
+def _scale(value: Tensor, factor: float) -> Tensor:
+    return cast(Tensor, _Scale.apply(value, factor))  # type: ignore[no-untyped-call]
+
+
+def _scaled(features: Features, factor: float) -> Features:
+    if isinstance(features, Tensor):
+        return _scale(features, factor)
+    return tuple(_scale(part, factor) for part in features)
 
 
 def _wide(value: Tensor) -> Tensor:

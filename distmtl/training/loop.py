@@ -150,6 +150,7 @@ def _line(parts: LoopParts, progress: Progress, outcome: StepOutcome, rate: floa
         "quarantined": parts.batches.quarantined(progress.step),
         "grad_norm": None if outcome.norm is None else float(outcome.norm),
         "time": parts.pace.line(),
+        **parts.step.gradient_line(),
     }
 
 

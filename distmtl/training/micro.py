@@ -12,18 +12,39 @@ Micro = tuple[SourceBatch, ...]
 """One forward pass: a slice of each source's rows; some may be empty, not all."""
 
 
-def cut(parts: Sequence[SourceBatch], micro_rows: int | None) -> list[Micro]:
+def cut(parts: Sequence[SourceBatch], micro_rows: int | None, at_least: int = 1) -> list[Micro]:
     """The parts in slices of at most ``micro_rows`` rows each, over all sources together.
 
-    A worker without rows gets one micro-batch of one row that weighs nothing: it lets the worker take part in the
-    collectives of the backward pass.
+    A worker short of rows gets micro-batches of one row that weighs nothing: they let it take part in the collectives
+    of the backward pass.
+
+    Args:
+        parts: The worker's rows.
+        micro_rows: Most rows of a slice; None: all of them.
+        at_least: Number of micro-batches that every worker has, where the number matters to the others.
     """
     total = sum(part.rows for part in parts)
-    if total == 0:
-        return [(blank_row(parts[0]), *parts[1:])]
-    if micro_rows is None or total <= micro_rows:
-        return [tuple(parts)]
-    return [_between(parts, start, start + micro_rows) for start in range(0, total, micro_rows)]
+    width = micro_rows or max(1, total)
+    micros = [tuple(parts)] if 0 < total <= width else [
+        _between(parts, start, start + width) for start in range(0, total, width)
+    ]  # fmt: skip
+    blank = [(blank_row(parts[0]), *(_rows(part, 0, 0) for part in parts[1:]))]
+    return micros + blank * (at_least - len(micros))
+
+
+def most_micros(rows: int, workers: int, micro_rows: int | None, quota: int | None = None) -> int:
+    """Micro-batches of the worker with the largest share of a step; the same on every worker.
+
+    Args:
+        rows: Rows of the step, over all workers and sources.
+        workers: How many share them.
+        micro_rows: Most rows of a micro-batch.
+        quota: Rows of the one source that is looked at; None: all sources together.
+    """
+    most = -(-rows // workers)
+    if quota is not None:
+        most = min(most, quota)
+    return max(1, -(-most // micro_rows)) if micro_rows else 1
 
 
 def blank_row(part: SourceBatch) -> SourceBatch:

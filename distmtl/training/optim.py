@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
+from distmtl.checkpoint.sharding import fill
 from distmtl.errors import CheckpointError
 from distmtl.models.base import MultiTaskModel
 from distmtl.training.schedule import rate_factor
@@ -24,14 +26,15 @@ def build_optimizer(spec: AdamWSpec | SgdSpec, model: MultiTaskModel) -> torch.o
 
 
 def _groups(spec: AdamWSpec | SgdSpec, model: MultiTaskModel) -> Iterator[dict[str, object]]:
-    """One group per rate and decay: each costs the optimizer a call in every step."""
-    members: dict[tuple[float, float], list[nn.Parameter]] = {}
+    """One group per rate and decay: each costs the optimizer a call in every step. Sharded parameters stand apart."""
+    members: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for part, rate in ((model.trunk, spec.lr), (model.private, spec.private_lr or spec.lr)):
         for parameter in part.parameters():
             if parameter.requires_grad:
                 decays = parameter.ndim > 1 or spec.decay_norms_and_biases
-                members.setdefault((rate, spec.weight_decay if decays else 0.0), []).append(parameter)
-    for (rate, decay), parameters in members.items():
+                key = rate, spec.weight_decay if decays else 0.0, isinstance(parameter, DTensor)
+                members.setdefault(key, []).append(parameter)
+    for (rate, decay, _), parameters in members.items():
         yield {"params": parameters, "lr": rate, "full_lr": rate, "weight_decay": decay}
 
 
@@ -68,6 +71,8 @@ def load_optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module, t
             raise CheckpointError(f"the checkpoint has optimizer state for '{name}', which this model does not have.")
         parameter = parameters[name]
         # the fused update wants its step counters (float32) beside the parameter, like the moments
-        dtype = value.dtype if slot == "step" else parameter.dtype
-        moved = value.to(parameter.device, dtype, copy=True)
-        optimizer.state[parameter][slot] = moved
+        if slot == "step":
+            optimizer.state[parameter][slot] = value.to(parameter.device, copy=True)
+        else:
+            optimizer.state[parameter][slot] = torch.zeros_like(parameter, requires_grad=False)
+            fill(optimizer.state[parameter][slot], value, key)

@@ -120,6 +120,8 @@ class TrainSpec(Spec):
     """When to stop before the last step; null never does."""
     quarantine: QuarantineSpec = QuarantineSpec()
     """What happens when a block of a train split cannot be read; evaluation always ends with an error then."""
+    compile: bool = False
+    """Whether the trunk is compiled (torch.compile): the first steps take longer, and on CPU need a C++ compiler."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """'auto' takes CUDA where there is a GPU for every worker of a node."""
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from distmtl.checkpoint.contents import RunState
+from distmtl.checkpoint.sharding import Columns, fill
 from distmtl.data.mixture import Mixture
 from distmtl.data.quarantine import Quarantine
 from distmtl.errors import CheckpointError
@@ -17,10 +18,12 @@ from distmtl.training.ledger import Ledger
 from distmtl.training.mixing import Mixer
 from distmtl.training.optim import load_optimizer_tensors, optimizer_tensors
 from distmtl.training.progress import Progress
+from distmtl.training.routes import ExactRoute
 from distmtl.training.step import TrainStep
 
 MODEL = "model."
 OPTIMIZER = "optimizer."
+MEMORY = "balancer."
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,24 @@ def collect(parts: Stateful, progress: Progress, facts: dict[str, Any]) -> RunSt
         "scaler": parts.step.scaler.state_dict(),
         "facts": facts,
     }
-    return RunState(tensors, values, _generators())
+    columns = {f"{MEMORY}{name}": part for name, part in _memories(parts.step).items()}
+    return RunState(tensors, values, _generators(), columns)
+
+
+def _memories(step: TrainStep) -> dict[str, Columns]:
+    """This worker's columns of what the balancer remembers ``[T, P]``, as ``<memory>.<parameter>``."""
+    if not isinstance(step.route, ExactRoute):
+        return {}
+    matrix, found = step.route.matrix, {}
+    for memory, shard in step.memories.items():
+        held, at = {}, 0
+        for span in matrix.spans:
+            held[span.name] = span.start, shard[:, at : at + span.size]
+            at += span.size
+        for name, width in matrix.widths.items():
+            start, part = held.get(name, (0, shard[:, :0]))
+            found[f"{memory}.{name}"] = Columns(part, start, width, matrix.writes)
+    return found
 
 
 def restore(state: RunState, parts: Stateful) -> Progress:
@@ -68,6 +88,10 @@ def restore(state: RunState, parts: Stateful) -> Progress:
     load_model(state, parts.model)
     slots = {name.removeprefix(OPTIMIZER): t for name, t in state.tensors.items() if name.startswith(OPTIMIZER)}
     load_optimizer_tensors(parts.step.optimizer, parts.model, slots)
+    for name, part in _memories(parts.step).items():
+        if part.tensor.numel():
+            stored = state.tensors[f"{MEMORY}{name}"]
+            part.tensor.copy_(stored[:, part.start : part.start + part.tensor.shape[1]])
     values = state.values
     parts.mixer.mixture = Mixture.from_json(values["mixture"])
     parts.quarantine.load(values.get("quarantine", ()))  # checkpoints of before there was one have none
@@ -89,8 +113,9 @@ def load_model(state: RunState, model: MultiTaskModel) -> None:
         CheckpointError: The names or shapes are those of another model.
     """
     require_model({name: tensor.shape for name, tensor in state.tensors.items()}, model)
-    dtypes = {name: tensor.dtype for name, tensor in model.state_dict().items()}
-    model.load_state_dict({name: state.tensors[MODEL + name].to(dtype) for name, dtype in dtypes.items()})
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            fill(tensor, state.tensors[MODEL + name], name)
 
 
 def require_model(shapes: Mapping[str, Sequence[int]], model: MultiTaskModel) -> None:

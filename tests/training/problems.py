@@ -5,24 +5,27 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.distributed.tensor import DTensor
 
 from distmtl.balancing.base import Balancer
+from distmtl.balancing.build import Asking, choose_route
+from distmtl.balancing.loss_specs import EqualSpec
 from distmtl.data.batch import SourceBatch, StepBatch
 from distmtl.features import InputGroup, LabelInfo, NumericColumn
 from distmtl.models.build import build_model
 from distmtl.models.specs import HardSharingSpec, MlpHeadSpec, TabularMlpSpec
-from distmtl.parallel.ddp import wrap_ddp
 from distmtl.parallel.specs import ParallelSpec
 from distmtl.parallel.world import World
 from distmtl.tasks.kinds import build_task
 from distmtl.tasks.specs import TaskSpec
 from distmtl.training.facts import TaskPlace, exchange
-from distmtl.training.forward import LossPass, SharedPass
-from distmtl.training.optim import build_optimizer, set_rate
+from distmtl.training.optim import set_rate
 from distmtl.training.specs import AdamWSpec, CosineSpec
-from distmtl.training.step import StepSettings, TrainStep
+from distmtl.training.step import TrainStep
+from distmtl.training.wiring import StepPlan, wire_step
 
 WIDTH = 3
+DDP = ParallelSpec()
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Problem:
     micro_rows: int | None = None
     objective: str = "task_mean"
     steps: int = 12
+    asking: Asking | None = None
+    parallel: ParallelSpec = DDP
 
 
 def global_step(problem: Problem, step: int) -> list[SourceBatch]:
@@ -127,21 +132,31 @@ def build_step(problem: Problem, balancer: Balancer, world: World) -> tuple[Trai
         {place.task.name: place.task.outputs for place in everything},
         seed=3,
     ).double()
-    optimizer = build_optimizer(OPTIM, model)
-    shared = wrap_ddp(SharedPass(model, problem.riding), ParallelSpec(), world)
-    step = TrainStep(
-        LossPass(model, shared, everything, seed=3, precision="fp64"),
-        frozenset(problem.riding),
-        balancer,
-        optimizer,
-        torch.amp.GradScaler("cpu", enabled=False),
+    step = wire_step(
+        model,
+        StepPlan(
+            everything,
+            balancer,
+            problem.asking or choose_route(EqualSpec(), balancer, 2),
+            problem.parallel,
+            OPTIM,
+            seed=3,
+            precision="fp64",
+            riding=problem.riding,
+            objective=problem.objective,
+            micro_rows=problem.micro_rows,
+        ),
         world,
-        StepSettings(problem.objective, clip_norm=1.0, micro_rows=problem.micro_rows),
     )
     return step, model
 
 
-OPTIM = AdamWSpec(lr=0.02, weight_decay=0.1, schedule=CosineSpec(warmup_steps=2))
+OPTIM = AdamWSpec(lr=0.02, weight_decay=0.1, schedule=CosineSpec(warmup_steps=2), clip_norm=1.0)
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor that may be sharded, as a whole."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def train(world: World, problem: Problem, balancer: Balancer) -> dict[str, Any]:
@@ -154,4 +169,5 @@ def train(world: World, problem: Problem, balancer: Balancer) -> dict[str, Any]:
         set_rate(step.optimizer, OPTIM, index, problem.steps)
         outcome = step(batch, agreement.facts[0])
         losses.append(world.sum(outcome.losses.clone()).tolist())
-    return {"parameters": {k: v.detach() for k, v in model.named_parameters()}, "losses": losses}
+    parameters = {name: whole(value.detach()).clone() for name, value in model.named_parameters()}
+    return {"parameters": parameters, "losses": losses}

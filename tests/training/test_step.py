@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from distmtl.balancing.base import Balancer, Needs, State, StepView, Vector
 from distmtl.balancing.build import build_balancer
-from distmtl.balancing.specs import EqualSpec, UncertaintySpec
+from distmtl.balancing.loss_specs import EqualSpec, UncertaintySpec
 from distmtl.parallel.world import Solo, World
 from distmtl.training.facts import exchange
 from distmtl.training.optim import set_rate
@@ -24,6 +24,7 @@ class LossWeights:
     """Needs this step's losses: the weight of a task is its share of the total."""
 
     needs = Needs.LOSSES
+    multiplies = "loss"
 
     def init(self, tasks: int) -> State:
         return {"seen": np.zeros(tasks)}
