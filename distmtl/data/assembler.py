@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import repeat
 from typing import NamedTuple
 
 import torch
@@ -30,8 +31,11 @@ READ_AHEAD_STEPS = 128
 READ_AHEAD_BYTES = 128 * 2**20
 """Rows that may be read before any batch draws from them; a step's own are read in any case."""
 
-Made = list[tuple[StepBatch, int]]
-"""Batches, and the bytes of each."""
+PLAN_BYTES = 32 * 2**20
+"""Rows that are planned at a time at most; large batches are few, and are gathered one by one."""
+
+Made = tuple[list[StepBatch], int]
+"""Batches, and the bytes of all of them."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,9 @@ class Assembler:
         self._planned: deque[_Planned] = deque()
         self._ahead_bytes = 0
         self._begun: deque[_Begun] = deque()
-        self._group_steps = 0  # not known before the first batch, which stands alone: nobody shall wait for more
+        # Steps that are planned and gathered together: not known before the first batch, which stands alone, for
+        # nobody shall wait for more.
+        self._plan_steps = self._group_steps = 0
 
     def make(self, step: int, horizon: int | None) -> Made:
         """The batches of a step and perhaps of some after it; they lie before the horizon.
@@ -80,16 +86,15 @@ class Assembler:
             self._plan_ahead(until)
             self._begun += self._gather(self._take_group())
         if self._transformed:
-            return [self._finish(self._begun.popleft())]
-        made = [self._finish(begun) for begun in self._begun]
-        self._begun.clear()
-        return made
+            return self._finish([self._begun.popleft()])
+        begun, self._begun = self._begun, deque()
+        return self._finish(begun)
 
     def _plan_ahead(self, until: int) -> None:
         while not self._planned or (
-            0 < self._group_steps <= until - self._next and self._ahead_bytes < READ_AHEAD_BYTES
+            0 < self._plan_steps <= until - self._next and self._ahead_bytes < READ_AHEAD_BYTES
         ):
-            self._plan_group(max(1, min(self._group_steps, until - self._next)))
+            self._plan_group(max(1, min(self._plan_steps, until - self._next)))
 
     def _plan_group(self, steps: int) -> None:
         group = plan_steps(self._plan, self.mixture, self._next, steps, self._share.rank, self._share.size)
@@ -102,10 +107,10 @@ class Assembler:
         self._next += steps
 
     def _take_group(self) -> StepGroup:
-        """The next planned steps; only those whose rows are read, if some are."""
+        """The next planned steps, as many as are gathered at once; only those whose rows are read, if some are."""
         group, opened = self._planned.popleft()
         self._ahead_bytes -= opened
-        steps = max(1, self._steps_read(group))
+        steps = max(1, min(self._group_steps, self._steps_read(group)))
         if steps < group.steps:
             group, rest = group.parted(steps)
             self._planned.appendleft(_Planned(rest, 0))
@@ -119,12 +124,16 @@ class Assembler:
 
     def _is_next_read(self, until: int) -> bool:
         """Whether another step can be begun without waiting."""
-        if not self._planned and self._next < until and self._group_steps:
+        if not self._planned and self._next < until and self._plan_steps:
             self._plan_ahead(until)
         return bool(self._planned) and self._steps_read(self._planned[0].group) > 0
 
     def _gather(self, group: StepGroup) -> list["_Begun"]:
-        begun = [_Begun(group.first + step, quotas) for step, quotas in enumerate(group.quotas)]
+        names = self._names
+        begun = [
+            _Begun(group.first + step, dict(zip(names, quotas, strict=True)))
+            for step, quotas in enumerate(group.quotas)
+        ]
         size = 0
         for source, cuts in enumerate(group.cuts):
             present = [step for step, quotas in enumerate(group.quotas) if quotas[source]]
@@ -136,10 +145,12 @@ class Assembler:
             size += bytes_of(rows)
             self._deal(group, source, rows, places, [begun[step] for step in present], present)
             feed.release(int(group.drawn[-1, source]))
-        self._group_steps = max(1, min(GROUP_STEPS, self._share.group_bytes * group.steps // max(1, size)))
+        self._plan_steps, self._group_steps = (
+            max(1, min(GROUP_STEPS, limit * group.steps // max(1, size)))
+            for limit in (max(PLAN_BYTES, self._share.group_bytes), self._share.group_bytes)
+        )
         for one in begun:
             one.bytes = size // group.steps
-        for one in begun:
             if one.raw:
                 one.pending = self.stage.begin(one.step, one.raw, one.places)
         return begun
@@ -162,9 +173,9 @@ class Assembler:
             inputs = _split_columns(rows.inputs, counts)
             targets = _split_columns(rows.targets, counts)
             weights = [None] * len(counts) if rows.weights is None else rows.weights.split(counts)
-            name = self._names[source]
-            for one, *columns in zip(begun, inputs, targets, weights, positions, strict=True):
-                one.batches[source] = SourceBatch(name, *columns)
+            made = map(SourceBatch, repeat(self._names[source]), inputs, targets, weights, positions)
+            for one, batch in zip(begun, made, strict=True):
+                one.batches[source] = batch
             return
         at = 0
         for one, count, places_of in zip(begun, counts, positions, strict=True):
@@ -173,16 +184,23 @@ class Assembler:
             one.positions[source] = places_of
             at += count
 
-    def _finish(self, begun: "_Begun") -> tuple[StepBatch, int]:
-        batches = begun.batches
-        made = {} if begun.pending is None else self.stage.finish(begun.pending)
-        for source, rows in made.items():
+    def _finish(self, begun: Sequence["_Begun"] | deque["_Begun"]) -> Made:
+        for one in begun:
+            if one.pending is not None:
+                self._transform(one, one.pending)
+        return (
+            [StepBatch(one.step, tuple(one.batches.values()), one.quotas) for one in begun],
+            sum(one.bytes for one in begun),
+        )
+
+    def _transform(self, begun: "_Begun", pending: Pending) -> None:
+        """Put the rows that are transformed among the others, in the order of the sources."""
+        for source, rows in self.stage.finish(pending).items():
             positions = begun.positions[source]
-            batches[source] = SourceBatch(self._names[source], rows.inputs, rows.targets, rows.weights, positions)
-        parts = tuple(batches[source] for source in sorted(batches))
-        quotas = dict(zip(self._names, begun.quotas, strict=True))
-        size = sum(map(_batch_bytes, parts)) if made else begun.bytes
-        return StepBatch(begun.step, parts, quotas), size
+            batch = SourceBatch(self._names[source], rows.inputs, rows.targets, rows.weights, positions)
+            begun.batches[source] = batch
+        begun.batches = dict(sorted(begun.batches.items()))
+        begun.bytes = sum(map(_batch_bytes, begun.batches.values()))
 
 
 class _Planned(NamedTuple):
@@ -195,7 +213,7 @@ class _Planned(NamedTuple):
 class _Begun:
     """A step whose rows are gathered, by source; transforms of some may be under way."""
 
-    def __init__(self, step: int, quotas: tuple[int, ...]) -> None:
+    def __init__(self, step: int, quotas: Mapping[str, int]) -> None:
         self.step, self.quotas = step, quotas
         self.batches: dict[int, SourceBatch] = {}
         self.raw: dict[int, Decoded] = {}
@@ -215,7 +233,7 @@ def _split_columns(columns: Mapping[str, Tensor], counts: list[int]) -> list[dic
     """The columns of each of several steps."""
     if not columns:
         return [{} for _ in counts]
-    steps = zip(*(tensor.split(counts) for tensor in columns.values()), strict=True)
+    steps = zip(*(torch.split_with_sizes(tensor, counts) for tensor in columns.values()), strict=True)
     return [dict(zip(columns, tensors, strict=True)) for tensors in steps]
 
 

@@ -1,13 +1,12 @@
 """What the loader hands to the step: one columnar batch per source."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
 
-@dataclass(frozen=True)
-class SourceBatch:
+class SourceBatch(NamedTuple):
     """One worker's rows of one source in one step.
 
     Attributes:
@@ -31,8 +30,7 @@ class SourceBatch:
         return self.positions.shape[0]
 
 
-@dataclass(frozen=True)
-class StepBatch:
+class StepBatch(NamedTuple):
     """One worker's share of one step.
 
     Attributes:

@@ -72,11 +72,15 @@ def slice_rows(columns: Decoded, start: int, stop: int) -> Decoded:
     return combine([columns], lambda parts: parts[0][start:stop])
 
 
+def every_column(columns: Decoded) -> tuple[Any, ...]:
+    """All columns, in the order in which :func:`combine` meets them."""
+    weights = () if columns.weights is None else (columns.weights,)
+    return (*columns.inputs.values(), *columns.targets.values(), *weights, *columns.raw.values())
+
+
 def bytes_of(columns: Decoded) -> int:
     """Bytes of all columns."""
-    weights = () if columns.weights is None else (columns.weights,)
-    every = (*columns.inputs.values(), *columns.targets.values(), *weights, *columns.raw.values())
-    return sum(column.nbytes for column in every)
+    return sum(column.nbytes for column in every_column(columns))
 
 
 class BlockCache:

@@ -5,7 +5,6 @@ all steps of a group are cut in one go, whatever the number of rows.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -85,9 +84,9 @@ class StepGroup(NamedTuple):
 
 def plan_steps(plan: Plan, mixture: Mixture, first: int, steps: int, rank: int, size: int) -> StepGroup:
     """A worker's share of the steps ``first .. first + steps - 1``."""
-    drawn = [mixture.drawn(step) for step in range(first, first + steps + 1)]
-    quotas = tuple(tuple(b - a for a, b in zip(*pair, strict=True)) for pair in pairwise(drawn))
-    table, counts = np.array(drawn, dtype=np.int64), np.array(quotas, dtype=np.int64)
+    table = mixture.drawn_before(range(first, first + steps + 1))
+    counts = np.diff(table, axis=0)
+    quotas = tuple(map(tuple, counts.tolist()))
     ends = np.cumsum(counts, axis=1)
     places, total = ends - counts, ends[:, -1:]
     lows = np.clip(rank * total // size - places, 0, counts)
@@ -112,9 +111,16 @@ def cut_steps(plan: Plan, source: int, drawn: Int64, lows: Int64, highs: Int64) 
     if lanes == 1:
         some = np.flatnonzero(highs > lows)
         return Cuts(some, np.zeros_like(some), (drawn[:-1] + lows)[some], (highs - lows)[some])
-    passes = drawn[:-1] // rows
-    if lanes <= _FEW_LANES and bool(np.all((drawn[1:] - 1) // rows <= passes)):
-        return _cut_lanes(lanes, rows, drawn[:-1], drawn[1:], passes, lows, highs)
+    if lanes <= _FEW_LANES:
+        ends = np.arange(drawn[0] // rows + 1, (drawn[-1] - 1) // rows + 1) * rows
+        if not ends.size:
+            return _cut_lanes(lanes, rows, drawn, lows, highs)
+        # A step that goes on into the next pass is cut as if it were two.
+        edges = np.unique(np.concatenate((drawn, ends)))
+        step = np.searchsorted(drawn, edges[:-1], side="right") - 1
+        before, sizes = edges[:-1] - drawn[step], np.diff(edges)
+        cuts = _cut_lanes(lanes, rows, edges, *(np.clip(bounds[step] - before, 0, sizes) for bounds in (lows, highs)))
+        return cuts._replace(step=step[cuts.step])
     return _listed(
         [
             (step, lane, first, count)
@@ -125,9 +131,10 @@ def cut_steps(plan: Plan, source: int, drawn: Int64, lows: Int64, highs: Int64) 
     )
 
 
-def _cut_lanes(lanes: int, rows: int, starts: Int64, stops: Int64, passes: Int64, lows: Int64, highs: Int64) -> Cuts:
+def _cut_lanes(lanes: int, rows: int, drawn: Int64, lows: Int64, highs: Int64) -> Cuts:
     """All lanes of steps that lie within one pass each."""
-    lane = np.arange(lanes)
+    starts, stops, lane = drawn[:-1], drawn[1:], np.arange(lanes)
+    passes = starts // rows
     begin, before = passes * rows, passes[:, None] * _before(rows, lane, lanes)
     first = _before((starts - begin)[:, None], lane, lanes)
     counts = _before((stops - begin)[:, None], lane, lanes) - first

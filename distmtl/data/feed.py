@@ -11,7 +11,7 @@ from distmtl.data.cuts import Cuts
 from distmtl.data.decode import Decoded
 from distmtl.data.plan import Layout, Plan
 from distmtl.data.resident import RESIDENT_BYTES, Table
-from distmtl.data.sequence import Int64
+from distmtl.data.sequence import Int64, ranges
 from distmtl.data.stock import Stock, Stretch, TableStock, WindowStock
 from distmtl.data.transformed import RowPlaces
 
@@ -154,8 +154,8 @@ class Feed:
         waiting = [id(stretch) in pending for _, stretch in self._open]
         index = self._indexed()
         found, last = index.find(cuts.lane, cuts.first), index.find(cuts.lane, cuts.first + cuts.rows - 1)
-        late = np.array(waiting)[index.numbers]
-        behind = np.array([late[a : b + 1].any() for a, b in zip(found.tolist(), last.tolist(), strict=True)])
+        late = np.concatenate(([0], np.cumsum(np.array(waiting)[index.numbers])))  # stretches before each that wait
+        behind = late[last + 1] > late[found]
         return int(cuts.step[np.argmax(behind)]) if behind.any() else steps
 
     def gather(self, cuts: Cuts, *, pin: bool) -> Decoded:
@@ -166,7 +166,7 @@ class Feed:
         """Which rows of the split :meth:`gather` gives; until they are released."""
         starts = [self._plan.lane_start(self._source, lane) for lane in range(self._plan.lanes_of(self._source) + 1)]
         lane_rows = np.diff(np.array(starts))[cuts.lane]
-        passes = _ranges(cuts.first, cuts.rows) // np.repeat(lane_rows, cuts.rows)
+        passes = ranges(cuts.first, cuts.rows) // np.repeat(lane_rows, cuts.rows)
         return RowPlaces(passes, self._stock.numbers(self._places(cuts)))
 
     def _places(self, cuts: Cuts) -> Int64:
@@ -179,7 +179,7 @@ class Feed:
         if self._pending:
             for number in np.unique(index.numbers[found]).tolist():
                 self._open[number][1].read.result()
-        return _ranges(index.places[found] + (cuts.first - index.firsts[found]), cuts.rows)
+        return ranges(index.places[found] + (cuts.first - index.firsts[found]), cuts.rows)
 
     def release(self, drawn: int) -> None:
         """Let go of stretches of which nothing is left after so many draws of the source."""
@@ -231,14 +231,6 @@ def _cut_at(cuts: Cuts, over: np.ndarray, stops: Int64) -> Cuts:
         np.insert(cuts.first, where + 1, stops[where]),
         np.insert(rows, where + 1, rest),
     )
-
-
-def _ranges(starts: Int64, counts: Int64) -> Int64:
-    """``starts[i] .. starts[i] + counts[i] - 1`` one after the other."""
-    ends = np.cumsum(counts)
-    found: Int64 = np.repeat(starts - (ends - counts), counts)
-    found += np.arange(found.size)
-    return found
 
 
 def _is_read(stretch: Stretch) -> bool:

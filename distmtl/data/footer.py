@@ -17,6 +17,7 @@ Encoding: https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-
 
 import io
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -121,11 +122,8 @@ def read_block(block: Any, schema_footer: bytes, row_group: bytes, columns: Sequ
     Raises:
         pyarrow.ArrowException or OSError: The bytes are not those of the block.
     """
-    footer = schema_footer + row_group + _STOP
-    tail = _MAGIC + footer + len(footer).to_bytes(4, "little") + _MAGIC
-    metadata = pq.read_metadata(pa.BufferReader(tail))
+    metadata, schema = _metadata(schema_footer, row_group)
     view, group = memoryview(block), metadata.row_group(0)
-    schema = metadata.schema.to_arrow_schema()
     places = {name: schema.get_field_index(name) for name in columns}
     found = {name: plain_column(view, group.column(place), schema.field(place)) for name, place in places.items()}
     decoded = [name for name, array in found.items() if array is None]
@@ -135,6 +133,15 @@ def read_block(block: Any, schema_footer: bytes, row_group: bytes, columns: Sequ
             table = file.read(columns=decoded, use_threads=False)
         found |= {name: table[name] for name in decoded}
     return pa.Table.from_arrays([*found.values()], schema=pa.schema([schema.field(place) for place in places.values()]))
+
+
+@lru_cache(maxsize=64)
+def _metadata(schema_footer: bytes, row_group: bytes) -> tuple[Any, pa.Schema]:
+    """A block's footer and schema. Blocks that are not compressed, and as long, have the same."""
+    footer = schema_footer + row_group + _STOP
+    tail = _MAGIC + footer + len(footer).to_bytes(4, "little") + _MAGIC
+    metadata = pq.read_metadata(pa.BufferReader(tail))
+    return metadata, metadata.schema.to_arrow_schema()
 
 
 def _column_chunk(column: Any, start: int) -> bytes:

@@ -108,8 +108,8 @@ class Loader:
     def close(self) -> None:
         """End the background threads and drop what they prepared. Iterating again starts them anew."""
         worker, self._worker = self._worker, None
-        if worker is not None and self._finalizer is not None:
-            self._finalizer.detach()
+        # At the end of the interpreter the finalizer was first, and the threads may be gone with a lock in their hands.
+        if worker is not None and self._finalizer is not None and self._finalizer.detach() is not None:
             worker.close(wait=True)
 
     def _start(self) -> "_Worker":

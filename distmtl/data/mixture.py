@@ -8,6 +8,9 @@ from itertools import accumulate, pairwise
 from operator import attrgetter, index, sub
 from typing import Any, Literal, Self
 
+import numpy as np
+
+from distmtl.data.sequence import Int64
 from distmtl.errors import ConfigError
 
 MAX_WEIGHT = 2**62
@@ -77,11 +80,30 @@ class Mixture:
 
     def drawn(self, step: int) -> tuple[int, ...]:
         """Rows of every source drawn before ``step``; they sum to ``step * rows``, and none ever falls."""
-        entry = self._entry(step)
+        return tuple(column[0] for column in self._drawn(self._entry(step), range(step, step + 1)))
+
+    def drawn_before(self, steps: range) -> Int64:
+        """What :meth:`drawn` says of each of some consecutive steps ``[N, sources]``."""
+        found = np.empty((len(steps), len(self.sources)), np.int64)
+        first = steps.start
+        while first < steps.stop:
+            entry = self._entry(first)
+            later = next((e.first_step for e in self.entries if e.first_step > first), steps.stop)
+            stop = min(later, steps.stop)
+            for source, column in enumerate(self._drawn(entry, range(first, stop))):
+                found[first - steps.start : stop - steps.start, source] = column
+            first = stop
+        return found
+
+    def _drawn(self, entry: MixtureEntry, steps: range) -> list[list[int]]:
+        """By source, its rows drawn before each of some steps, all of which have the weights of an entry."""
         unit_rows, step_units = (1, self.rows) if self.per == "row" else (self.rows, 1)
-        now = split(step * step_units, entry.weights)
+        now = split_each([step * step_units for step in steps], entry.weights)
         then = _split_once(entry.first_step * step_units, entry.weights)
-        return tuple(base + unit_rows * (k - k0) for base, k, k0 in zip(entry.base, now, then, strict=True))
+        return [
+            [base + unit_rows * (k - k0) for k in counts]
+            for base, counts, k0 in zip(entry.base, now, then, strict=True)
+        ]
 
     def _entry(self, step: int) -> MixtureEntry:
         return self.entries[bisect_right(self.entries, step, key=attrgetter("first_step")) - 1]
@@ -125,18 +147,24 @@ def split(units: int, weights: Sequence[int]) -> tuple[int, ...]:
     alike. Both grow by at most one when ``units`` does, hence every count is monotone. Each halving errs by less than
     one unit, so a count differs from its exact share by less than ``ceil(log2(len(weights)))``, or by 0 if alone.
     """
-    counts: list[int] = []
+    return tuple(counts[0] for counts in split_each([units], weights))
+
+
+def split_each(units: Sequence[int], weights: Sequence[int]) -> list[list[int]]:
+    """:func:`split` of several numbers of units ``[N]``: the counts of each source ``[sources][N]``."""
+    counts: list[list[int]] = []
     sums = (0, *accumulate(weights))
-    parts = [(units, 0, len(weights))]
+    parts = [(list(units), 0, len(weights))]
     while parts:
-        units, start, stop = parts.pop()
+        whole, start, stop = parts.pop()
         if stop - start == 1:
-            counts.append(units)
+            counts.append(whole)
             continue
         middle = (start + stop) // 2
-        first = units and units * (sums[middle] - sums[start]) // (sums[stop] - sums[start])
-        parts += [(units - first, middle, stop), (first, start, middle)]
-    return tuple(counts)
+        part, total = sums[middle] - sums[start], sums[stop] - sums[start]
+        first = [k * part // total for k in whole] if total else whole  # without weight there are no units either
+        parts += [([a - b for a, b in zip(whole, first, strict=True)], middle, stop), (first, start, middle)]
+    return counts
 
 
 @lru_cache(maxsize=16)

@@ -20,12 +20,11 @@ from itertools import pairwise
 from typing import NamedTuple, Protocol, Self
 
 import numpy as np
-import numpy.typing as npt
 from numpy.typing import ArrayLike
 
 from distmtl.data.mixture import Mixture
 from distmtl.data.permute import key, permute, shuffle, unpermute
-from distmtl.data.sequence import BlockSequence, Int64
+from distmtl.data.sequence import BlockSequence, Int64, ranges
 
 _SMALL_WINDOW_ROWS = 4096
 """Passes of a one-block source smaller than this are located together; it changes no row's place."""
@@ -225,7 +224,7 @@ class Plan:
         return Window(source, lane, first * rows, (BlockRange(0, 0, rows),), keys, end=(first + together) * rows)
 
     def lane_start(self, source: int, lane: int) -> int:
-        """Where a lane's rows begin in what :meth:`locate_pass` gives."""
+        """Where a lane's rows begin in what :meth:`pass_order` gives."""
         rows, lanes = self.layouts[source].rows, self.lanes_of(source)
         return lane * (rows // lanes) + min(lane, rows % lanes)
 
@@ -233,17 +232,19 @@ class Plan:
         """The pass that holds a lane's draw, and the draw counted from the pass's start."""
         return divmod(draw, _draws_before(self.layouts[source].rows, lane, self.lanes_of(source)))
 
-    def locate_pass(self, source: int, pass_: int) -> tuple[Int64, Int64]:
-        """Block, and row in it, of all draws of a pass ``[rows]``: those of lane 0, of lane 1 and so on.
+    def pass_order(self, source: int, pass_: int) -> Int64:
+        """Rows of the split that all draws of a pass take ``[rows]``: those of lane 0, of lane 1 and so on.
 
         It says what :meth:`locate` says of each lane, at a fraction of the cost per row.
         """
         lanes = [_LanePass(self, source, lane, pass_) for lane in range(self.lanes_of(source))]
-        bounds, keys = zip(*(lane.windows() for lane in lanes), strict=True)
-        starts = np.concatenate([edges[:-1] for edges in bounds])
-        sizes = np.concatenate([np.diff(edges) for edges in bounds])
-        windows = zip(starts.tolist(), sizes.tolist(), np.concatenate(keys).tolist(), strict=True)
-        return lanes[0].rows_at(np.concatenate([start + shuffle(size, key_) for start, size, key_ in windows]))
+        listed = lanes[0].listed()
+        order = np.empty_like(listed)
+        for lane in lanes:
+            bounds, keys = lane.windows()
+            for (start, stop), key_ in zip(pairwise(bounds.tolist()), keys, strict=True):
+                np.take(listed[start:stop], shuffle(stop - start, key_), out=order[start:stop], mode="clip")
+        return order
 
     def window_key(self, source: int, lane: int, pass_: int, number: int) -> int:
         """Key of the permutation of a window's rows."""
@@ -286,12 +287,18 @@ class _LanePass:
         places, rows = self._sequence.find(offsets)
         return _blocks_at(places, self._blocks, self._key), rows
 
-    def windows(self) -> tuple[Int64, npt.NDArray[np.uint64]]:
+    def listed(self) -> Int64:
+        """Rows of the split in the order in which the pass lays its blocks end to end ``[rows]``."""
+        layout = self._plan.layouts[self._source]
+        blocks = _blocks_at(np.arange(self._blocks), self._blocks, self._key)
+        starts, stops = (BlockSequence(layout.block_rows, layout.short_blocks).start(blocks + past) for past in (0, 1))
+        return ranges(starts, stops - starts)
+
+    def windows(self) -> tuple[Int64, list[int]]:
         """Offsets that bound the lane's windows ``[W + 1]``, and the windows' keys ``[W]``."""
         first, last = self._number([self._start, self._stop - 1]).tolist()
         numbers = np.arange(first, last + 2)
-        keys = [self._window_key(number) for number in numbers[:-1].tolist()]
-        return self._bound(numbers), np.array(keys, dtype=np.uint64)
+        return self._bound(numbers), [self._window_key(number) for number in numbers[:-1].tolist()]
 
     def window(self, draw: int) -> Window:
         """The window that holds a draw of the pass."""

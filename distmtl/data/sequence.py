@@ -37,3 +37,11 @@ class BlockSequence:
         offsets = np.asarray(offsets, dtype=np.int64)
         padded = offsets + self._missing[np.searchsorted(self._stops, offsets, side="right")]
         return padded // self._block_rows, padded % self._block_rows
+
+
+def ranges(starts: Int64, counts: Int64) -> Int64:
+    """``starts[i] .. starts[i] + counts[i] - 1``, one range after the other."""
+    ends = np.cumsum(counts)
+    found: Int64 = np.repeat(starts - (ends - counts), counts)
+    found += np.arange(found.size)
+    return found

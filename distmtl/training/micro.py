@@ -1,7 +1,6 @@
 """Cutting a worker's share of a step into micro-batches."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -53,8 +52,7 @@ def blank_row(part: SourceBatch) -> SourceBatch:
     def zero(value: Tensor) -> Tensor:
         return value.new_zeros((1, *value.shape[1:]))
 
-    return replace(
-        part,
+    return part._replace(
         inputs={name: zero(value) for name, value in part.inputs.items()},
         targets={name: zero(value) for name, value in part.targets.items()},
         weights=torch.zeros(1, device=part.positions.device),
@@ -70,8 +68,7 @@ def to_device(part: SourceBatch, device: torch.device) -> SourceBatch:
     def move(value: Tensor) -> Tensor:
         return value.to(device, non_blocking=True)
 
-    return replace(
-        part,
+    return part._replace(
         inputs={name: move(value) for name, value in part.inputs.items()},
         targets={name: move(value) for name, value in part.targets.items()},
         weights=None if part.weights is None else move(part.weights),
@@ -88,8 +85,7 @@ def _between(parts: Sequence[SourceBatch], start: int, stop: int) -> Micro:
 
 
 def _rows(part: SourceBatch, start: int, stop: int) -> SourceBatch:
-    return replace(
-        part,
+    return part._replace(
         inputs={name: value[start:stop] for name, value in part.inputs.items()},
         targets={name: value[start:stop] for name, value in part.targets.items()},
         weights=None if part.weights is None else part.weights[start:stop],

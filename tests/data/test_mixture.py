@@ -99,3 +99,13 @@ def test_an_entry_must_come_after_the_last():
     mixture = Mixture.constant({"a": 1, "b": 2}, 8).extended(4, (2, 1))
     with pytest.raises(ConfigError, match="later first step"):
         mixture.extended(4, (1, 1))
+
+
+@given(st.lists(st.lists(st.integers(0, 2**62), min_size=3, max_size=3).filter(any), min_size=1, max_size=5),
+       st.integers(0, 20), st.integers(1, 20), st.sampled_from(["row", "step"]))  # fmt: skip
+def test_what_several_steps_begin_with_is_what_each_begins_with(weights, first, steps, per):
+    log = Mixture.constant(dict(zip("abc", weights[0], strict=True)), 37, per)
+    for number, later in enumerate(weights[1:], start=1):
+        log = log.extended(5 * number, later)
+    together = log.drawn_before(range(first, first + steps))
+    assert [*map(tuple, together.tolist())] == [log.drawn(step) for step in range(first, first + steps)]
