@@ -21,7 +21,7 @@ LEFT_OUT := $(LEFT_OUT) or s3
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo results test test-all check fmt lint types arch bench docs schema clean
+.PHONY: help setup demo results test test-all check fmt lint types arch bench bench-peers docs schema clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -76,6 +76,19 @@ schema: .venv/dev
 bench: .venv/dev
 	for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
 
+# The loaders that ours is compared with have an environment of their own: they pin what the project does not.
+.venv-peers/ready: pyproject.toml constraints.txt benchmarks/peers.txt
+	@test -n "$(PYTHON)" || { echo "distmtl needs Python 3.11 or newer; set PYTHON=/path/to/python3"; exit 2; }
+	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt \
+		$(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	.venv-peers/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt \
+		--editable . --requirement benchmarks/peers.txt
+	@touch $@
+
+bench-peers: .venv-peers/ready
+	.venv-peers/bin/python benchmarks/loader.py
+
 docs: .venv/dev
 	$(PIP) --editable '.[docs]'
 	$(BIN)/mkdocs build --quiet
@@ -84,4 +97,4 @@ results: .venv/dev
 	$(BIN)/python examples/adult/results.py
 
 clean:
-	rm -rf .venv runs examples/adult/packed .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist site
+	rm -rf .venv .venv-peers runs examples/adult/packed .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist site

@@ -7,7 +7,8 @@ the rounds; the time is the CPU time of the process and all its threads, start-u
 
     python benchmarks/loader.py [--check] [--quick] [--only NAME,...]
 
-Loaders that are not installed are left out and named; ``make bench-peers`` installs them beside the project.
+Loaders that are not installed are left out and named; ``make bench-peers`` installs them in ``.venv-peers`` and
+measures all of them.
 """
 
 import argparse
