@@ -24,10 +24,11 @@ ROWS = {"shop": 700, "news": 260}
 """Train rows of the sources; valid and test have a fifth each."""
 
 
-def write_sources(folder: Path) -> dict[str, str]:
-    """Make and pack both sources; returns their URIs by name."""
+def write_sources(folder: Path, valid: Mapping[str, int] | None = None) -> dict[str, str]:
+    """Make and pack both sources, with so many rows to validate on; returns their URIs by name."""
     for number, (name, rows) in enumerate(ROWS.items()):
-        for split, count in (("train", rows), ("valid", rows // 5), ("test", rows // 5)):
+        measured = rows // 5 if valid is None else valid[name]
+        for split, count in (("train", rows), ("valid", measured), ("test", rows // 5)):
             path = folder / "raw" / name / f"{split}.parquet"
             path.parent.mkdir(parents=True, exist_ok=True)
             pq.write_table(_table(count, seed=10 * number + len(split)), path)
@@ -81,7 +82,9 @@ def run_config(uris: Mapping[str, str], store: Path | str, **sections: Any) -> R
         "launch": {"runtime": "inline", "workers": 1},
     }
     for name, section in sections.items():
-        values[name] = {**values[name], **section} if isinstance(section, dict) and "kind" not in section else section
+        values[name] = (
+            {**values.get(name, {}), **section} if isinstance(section, dict) and "kind" not in section else section
+        )
     return parse_config(values)
 
 

@@ -157,9 +157,14 @@ def choose_route(spec: BalancingSpec, balancer: Balancer, sources: int) -> Askin
 def _checked(spec: CustomSpec, tasks: tuple[str, ...]) -> Balancer:
     balancer: Balancer = spec.build(tasks)
     missing = [name for name in ("init", "weights") if not callable(getattr(balancer, name, None))]
-    if missing or not isinstance(getattr(balancer, "needs", None), Needs):
+    lacking = [f"{name}()" for name in missing]
+    lacking += ["needs"] * (not isinstance(getattr(balancer, "needs", None), Needs))
+    lacking += ["multiplies ('loss' or 'gradient')"] * (
+        getattr(balancer, "multiplies", None) not in ("loss", "gradient")
+    )
+    if lacking:
         raise ConfigError(
-            f"'{spec.target}' is no balancer: it lacks {', '.join(f'{m}()' for m in missing) or 'needs'}.",
+            f"'{spec.target}' is no balancer: it lacks {', '.join(lacking)}.",
             "balancing.target",
             "See distmtl.balancing.base.Balancer for what it must have.",
         )

@@ -90,8 +90,15 @@ def facts(report: Report) -> Iterator[str]:
     yield (
         f"memory      {size(memory.total_bytes)} per worker, activations not counted: "
         f"weights {size(memory.weights_bytes)}, gradients {size(memory.gradients_bytes)}, "
-        f"optimizer {size(memory.optimizer_bytes)}, batch {size(memory.batch_bytes)}, "
+        f"optimizer {size(memory.optimizer_bytes)}, balancing {size(memory.balancing_bytes)}, "
+        f"batch {size(memory.batch_bytes)}, "
         f"prefetched {size(memory.prefetch_bytes)} at most"
+    )
+    route = report.route
+    every = f", every {route.update_every} steps" if route.update_every > 1 else ""
+    yield (
+        f"balancing   route {route.route}{every}: {route.reason}; "
+        f"a worker sends {size(route.sent_bytes)} per step for the trunk"
     )
     yield f"checkpoint  {size(memory.checkpoint_bytes)}"
     yield f"store       {near(store.uri)}: {'can be written' if store.writable else 'cannot be written'}"

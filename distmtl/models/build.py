@@ -12,7 +12,9 @@ from distmtl.models.hard_sharing import build_hard_sharing
 from distmtl.models.specs import ModelSpec
 
 
-def build_model(spec: ModelSpec, groups: Sequence[InputGroup], outputs: Mapping[str, int], seed: int) -> MultiTaskModel:
+def build_model(
+    spec: ModelSpec, groups: Sequence[InputGroup], outputs: Mapping[str, int], seed: int, *, defer: bool = False
+) -> MultiTaskModel:
     """A float32 model on the CPU, with initial values that depend on the seed and each parameter's name alone.
 
     Args:
@@ -20,6 +22,7 @@ def build_model(spec: ModelSpec, groups: Sequence[InputGroup], outputs: Mapping[
         groups: The input groups of all sources, each name once, in an order that does not depend on the worker.
         outputs: Numbers that each task needs per row, by task name.
         seed: The run's seed.
+        defer: Whether the trunk's parameters get their memory later, where it can do without.
 
     Raises:
         ConfigError: A task's name cannot name a module, ``heads`` names an unknown task, or a custom part does not fit.
@@ -33,6 +36,6 @@ def build_model(spec: ModelSpec, groups: Sequence[InputGroup], outputs: Mapping[
                 f"tasks.{task}",
                 "Choose another name.",
             )
-    model = build_hard_sharing(spec, groups, outputs, seed)
+    model = build_hard_sharing(spec, groups, outputs, seed, defer=defer)
     name_dropouts(model)
     return model

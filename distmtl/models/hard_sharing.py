@@ -11,7 +11,7 @@ from distmtl.models.trunks import build_trunk
 
 
 def build_hard_sharing(
-    spec: HardSharingSpec, groups: Sequence[InputGroup], outputs: Mapping[str, int], seed: int
+    spec: HardSharingSpec, groups: Sequence[InputGroup], outputs: Mapping[str, int], seed: int, *, defer: bool
 ) -> MultiTaskModel:
     """The model; see :func:`distmtl.models.build.build_model`.
 
@@ -23,7 +23,7 @@ def build_hard_sharing(
         raise ConfigError(
             f"there is no task '{strangers[0]}'.", "model.heads", f"The tasks are {', '.join(sorted(outputs))}."
         )
-    trunk = build_trunk(spec.trunk, groups, seed)
+    trunk = build_trunk(spec.trunk, groups, seed, defer=defer)
     private = {
         task: build_head(spec.heads.get(task, spec.head), trunk.width, width, seed, f"private.{task}")
         for task, width in outputs.items()

@@ -7,6 +7,7 @@ from torch import nn
 
 from distmtl.errors import ConfigError
 from distmtl.features import InputGroup
+from distmtl.models.deferred import can_be_deferred, without_memory
 from distmtl.models.heads import require_module
 from distmtl.models.init import initialise, seeded
 from distmtl.models.specs import TrunkSpec
@@ -22,7 +23,9 @@ class Trunk:
     width: int
 
 
-def build_trunk(spec: TrunkSpec, groups: Sequence[InputGroup], seed: int, name: str = "trunk") -> Trunk:
+def build_trunk(
+    spec: TrunkSpec, groups: Sequence[InputGroup], seed: int, name: str = "trunk", *, defer: bool = False
+) -> Trunk:
     """A trunk with its initial values.
 
     Args:
@@ -30,6 +33,7 @@ def build_trunk(spec: TrunkSpec, groups: Sequence[InputGroup], seed: int, name: 
         groups: The input groups of all sources.
         seed: The run's seed.
         name: The trunk's name in the model.
+        defer: Whether its parameters get no memory yet, where it can do without; see :mod:`distmtl.models.deferred`.
 
     Raises:
         ConfigError: A custom trunk is no ``nn.Module``, or has no width.
@@ -37,6 +41,11 @@ def build_trunk(spec: TrunkSpec, groups: Sequence[InputGroup], seed: int, name: 
     with seeded(seed, name):
         if isinstance(spec, CustomSpec):
             return _custom(spec, groups)
+        if defer:
+            with without_memory():
+                shell = TabularMlp(groups, spec)
+            if can_be_deferred(shell):
+                return Trunk(shell, shell.width)
         trunk = TabularMlp(groups, spec)
     initialise(trunk, seed, name)
     return Trunk(trunk, trunk.width)

@@ -50,7 +50,8 @@ def assemble(prepared: Prepared, world: World) -> Assembled:
 
     def build() -> tuple[tuple[TaskPlace, ...], MultiTaskModel, Balancer, Asking]:
         places = task_places(config, prepared.labels)
-        model = build_run_model(config, prepared.groups, places, world.device)
+        sharded = config.parallel.strategy != "ddp" and world.size > 1
+        model = build_run_model(config, prepared.groups, places, world.device, defer=sharded)
         balancer = build_balancer(config.balancing, tuple(config.tasks))
         sources = len({place.source for place in places})
         return places, model, balancer, choose_route(config.balancing, balancer, sources)
@@ -69,6 +70,7 @@ def assemble(prepared: Prepared, world: World) -> Assembled:
         config.batch.micro_rows,
         sequence_pads(prepared.groups),
         config.train.compile,
+        config.train.ema,
     )
     step = wire_step(model, plan, world)
     mixer = Mixer(
@@ -79,12 +81,20 @@ def assemble(prepared: Prepared, world: World) -> Assembled:
 
 
 def build_run_model(
-    config: RunConfig, groups: tuple[InputGroup, ...], places: tuple[TaskPlace, ...], device: torch.device
+    config: RunConfig,
+    groups: tuple[InputGroup, ...],
+    places: tuple[TaskPlace, ...],
+    device: torch.device,
+    *,
+    defer: bool = False,
 ) -> MultiTaskModel:
-    """The run's model on a device, with its first values."""
+    """The run's model on a device, with its first values; with ``defer``, those of the trunk may come later."""
     outputs = {place.task.name: place.task.outputs for place in places}
-    model = build_model(config.model, groups, outputs, config.seed)
-    return model.to(device, float_type(config))
+    model = build_model(config.model, groups, outputs, config.seed, defer=defer)
+    for part in model.to(float_type(config)).modules() if defer else ():
+        if all(not parameter.is_meta for parameter in part.parameters(recurse=False)):
+            part._apply(lambda tensor: tensor.to(device), recurse=False)
+    return model if defer else model.to(device, float_type(config))
 
 
 def float_type(config: RunConfig) -> torch.dtype:

@@ -34,7 +34,7 @@ def check(config: RunConfig) -> Report:
     busy = check_resources(prepared.config)
     sources = tuple(source_facts(prepared))
     tasks = tuple(task_facts(prepared))
-    memory, pace, about_model = rehearse(prepared)
+    memory, route, pace, about_model = rehearse(prepared)
     store = store_facts(config, prepared)
     warnings = [
         *about_sources(prepared, sources),
@@ -54,6 +54,7 @@ def check(config: RunConfig) -> Report:
         sources=sources,
         tasks=tasks,
         memory=memory,
+        route=route,
         store=store,
         pace=pace,
         warnings=(*warnings, *(f"{sentence}." for sentence in busy)),

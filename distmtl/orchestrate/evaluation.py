@@ -18,7 +18,7 @@ from distmtl.orchestrate.user_code import make_importable
 from distmtl.parallel.process_group import pick_device
 from distmtl.parallel.world import Solo
 from distmtl.training.result import RunResult
-from distmtl.training.state import load_model
+from distmtl.training.state import load_average, load_model
 
 
 def evaluate(run_uri: str, *, split: str = "test", step: int | Literal["best", "last"] = "last") -> RunResult:
@@ -44,6 +44,7 @@ def evaluate(run_uri: str, *, split: str = "test", step: int | Literal["best", "
     require_files(prepared, state.values["facts"])
     assembled = assemble(prepared, world)
     load_model(state, assembled.parts.model)
+    load_average(state, assembled.parts.step)
     sources = eval_sources(prepared, split)
     if not sources:
         there = sorted({name for source in prepared.sources.values() for name in source.manifest.splits})

@@ -19,7 +19,8 @@ from distmtl.features import SequenceColumn, sequence_pads
 from distmtl.models.base import MultiTaskModel
 from distmtl.models.build import build_model
 from distmtl.orchestrate.prepare import Prepared
-from distmtl.orchestrate.report import MemoryFacts, Pace
+from distmtl.orchestrate.report import MemoryFacts, Pace, RouteFacts
+from distmtl.orchestrate.route_facts import route_facts, shard_workers
 from distmtl.tasks.kinds import Task, build_task
 from distmtl.training.facts import TaskPlace
 from distmtl.training.forward import LossPass, SharedPass
@@ -34,8 +35,8 @@ _LIMIT_S = 3.0
 _FOREIGN = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
 
 
-def rehearse(prepared: Prepared) -> tuple[MemoryFacts, Pace | None, list[str]]:
-    """What the model needs, how fast it is here, and warnings about it.
+def rehearse(prepared: Prepared) -> tuple[MemoryFacts, RouteFacts, Pace | None, list[str]]:
+    """What the model and its balancing need, how fast it is here, and warnings about it.
 
     Raises:
         ConfigError: The model cannot be built from the run file.
@@ -45,30 +46,36 @@ def rehearse(prepared: Prepared) -> tuple[MemoryFacts, Pace | None, list[str]]:
     with torch.device("meta"):
         model = _build(prepared, tasks)
     memory = memory_facts(prepared, model)
+    route = route_facts(prepared, model, _item_bytes(config))
     warnings = foreign_modules(model)
     if config.train.precision == "fp16" and not torch.cuda.is_available():
-        return memory, None, [*warnings, "train.precision fp16 needs CUDA, and there is none here."]
+        return memory, route, None, [*warnings, "train.precision fp16 needs CUDA, and there is none here."]
     if memory.total_bytes > _memory_bytes() / 2:
-        return memory, None, [*warnings, "the model is too large to try a step on this machine."]
-    return memory, measure_pace(prepared, tasks), warnings
+        return memory, route, None, [*warnings, "the model is too large to try a step on this machine."]
+    return memory, route, measure_pace(prepared, tasks), warnings
 
 
 def memory_facts(prepared: Prepared, model: MultiTaskModel) -> MemoryFacts:
     """What a worker holds."""
     config = prepared.config
-    item_bytes = 8 if config.train.precision == "fp64" else 4
+    item_bytes = _item_bytes(config)
     trunk, private = (sum(p.numel() for p in part.parameters()) for part in (model.trunk, model.private))
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     share = -(-config.batch.rows // config.launch.workers)
     batch_bytes = share * _row_bytes(prepared, item_bytes)
+    # Of a sharded trunk, a worker holds a share.
+    held_trunk, moments = -(-trunk // shard_workers(prepared)), _moments(config)
+    held_trained = trained - trunk + held_trunk
     return MemoryFacts(
         trunk_parameters=trunk,
         private_parameters=private,
-        weights_bytes=(trunk + private) * item_bytes,
-        gradients_bytes=trained * item_bytes,
-        optimizer_bytes=trained * item_bytes * _moments(config),
+        weights_bytes=(held_trunk + private) * item_bytes,
+        gradients_bytes=held_trained * item_bytes,
+        optimizer_bytes=held_trained * item_bytes * moments,
         batch_bytes=batch_bytes,
         prefetch_bytes=min(config.batch.prefetch_bytes, batch_bytes * prepared.steps),
+        balancing_bytes=route_facts(prepared, model, item_bytes).memory_bytes,
+        model_bytes=(trunk + private + trained * moments) * item_bytes,
     )
 
 
@@ -142,6 +149,11 @@ def _share(prepared: Prepared, floats: torch.dtype) -> list[SourceBatch]:
 def _build(prepared: Prepared, tasks: Mapping[str, Task]) -> MultiTaskModel:
     outputs = {name: task.outputs for name, task in tasks.items()}
     return build_model(prepared.config.model, prepared.groups, outputs, prepared.config.seed)
+
+
+def _item_bytes(config: RunConfig) -> int:
+    """Bytes of a parameter."""
+    return 8 if config.train.precision == "fp64" else 4
 
 
 def _moments(config: RunConfig) -> int:

@@ -69,6 +69,8 @@ class MemoryFacts:
         optimizer_bytes: The optimizer's moments.
         batch_bytes: A worker's share of a step.
         prefetch_bytes: At most so much of coming steps.
+        balancing_bytes: Task gradients, or what stands for them.
+        model_bytes: Parameters and moments of the whole model, over all workers.
     """
 
     trunk_parameters: int
@@ -78,16 +80,38 @@ class MemoryFacts:
     optimizer_bytes: int
     batch_bytes: int
     prefetch_bytes: int
+    balancing_bytes: int
+    model_bytes: int
 
     @property
     def total_bytes(self) -> int:
         """All of it."""
-        return self.weights_bytes + self.gradients_bytes + self.optimizer_bytes + self.batch_bytes + self.prefetch_bytes
+        state = self.weights_bytes + self.gradients_bytes + self.optimizer_bytes + self.balancing_bytes
+        return state + self.batch_bytes + self.prefetch_bytes
 
     @property
     def checkpoint_bytes(self) -> int:
         """Size of a checkpoint: the parameters and the optimizer's moments."""
-        return self.weights_bytes + self.optimizer_bytes
+        return self.model_bytes
+
+
+@dataclass(frozen=True)
+class RouteFacts:
+    """How the balancer gets to know of a step, and what that costs a worker.
+
+    Attributes:
+        route: loss, exact, features or sketch.
+        reason: Why this one.
+        update_every: Steps between two questions to the balancer.
+        memory_bytes: Held for it beyond one gradient, of the trunk alone.
+        sent_bytes: Leave a worker in a step, on average: the trunk's gradients, however often.
+    """
+
+    route: str
+    reason: str
+    update_every: int
+    memory_bytes: int
+    sent_bytes: int
 
 
 @dataclass(frozen=True)
@@ -141,6 +165,7 @@ class Report:
         sources: Its sources, in order.
         tasks: Its tasks, in order.
         memory: What a worker holds.
+        route: How the balancer gets to know of a step.
         store: Where it is going to be kept.
         pace: How long it takes; None where no step could be tried here.
         warnings: What works but is probably not meant, a sentence each.
@@ -154,6 +179,7 @@ class Report:
     sources: tuple[SourceFacts, ...]
     tasks: tuple[TaskFacts, ...]
     memory: MemoryFacts
+    route: RouteFacts
     store: StoreFacts
     pace: Pace | None
     warnings: tuple[str, ...]

@@ -132,11 +132,12 @@ class Session:
 def measure(prepared: Prepared, assembled: Assembled, sources: Sequence[LoaderSource], world: World) -> Metrics:
     """Metrics of all tasks that have rows in these splits; a collective."""
     rows = prepared.config.batch.micro_rows or min(prepared.config.batch.rows, EVAL_ROWS)
-    return evaluate(
-        assembled.parts.model,
-        sources,
-        assembled.places,
-        world,
-        rows=rows,
-        precision=prepared.config.train.precision,
-    )
+    with assembled.parts.step.averaged():
+        return evaluate(
+            assembled.parts.model,
+            sources,
+            assembled.places,
+            world,
+            rows=rows,
+            precision=prepared.config.train.precision,
+        )

@@ -30,7 +30,8 @@ class GradientMatrix(Protocol):
     """This worker's columns of J.
 
     Attributes:
-        shard: They ``[T, n]``; rows of tasks that :meth:`take` was not called for since :meth:`clear` are 0.
+        shard: They ``[T, n]``; after :meth:`finish`, rows of tasks that :meth:`take` was not called for since
+            :meth:`clear` are 0.
         spans: What the columns are.
         widths: Elements of each parameter, over all workers.
         copies: How many workers hold the same columns.
@@ -44,7 +45,7 @@ class GradientMatrix(Protocol):
     writes: bool
 
     def clear(self) -> None:
-        """Set every row to 0."""
+        """Forget every row."""
         ...
 
     def take(self, row: int) -> None:
@@ -86,32 +87,39 @@ class FlatMatrix:
         # What a worker sends: its own gradients, cut into one stretch for each worker.
         self._sent = torch.zeros(world.size, self._stretch, dtype=dtype, device=device) if world.size > 1 else None
         self._pending: tuple[int, PendingSum] | None = None
+        self._begun: set[int] = set()
 
     def clear(self) -> None:
-        """Set every row to 0."""
-        self.shard.zero_()
+        """See :class:`GradientMatrix`; rows are written over, and those that nobody takes are zeroed in the end."""
+        self._begun.clear()
 
     def take(self, row: int) -> None:
         """See :class:`GradientMatrix`. A worker without a gradient adds zeros."""
         if self._sent is None:
-            at = 0
-            for parameter in self._parameters:
-                if parameter.grad is not None:
-                    self.shard[row, at : at + parameter.numel()] += parameter.grad.view(-1)
-                at += parameter.numel()
+            _put(self.shard[row], self._parameters, add=row in self._begun)
+            self._begun.add(row)
         else:
-            self.finish()
-            _fill(self._sent.view(-1), self._parameters)
+            self._land()
+            _put(self._sent.view(-1), self._parameters, add=False)
             self._pending = row, begin_sum(self._sent, self._world)
         for parameter in self._parameters:
             parameter.grad = None
 
     def finish(self) -> None:
         """See :class:`GradientMatrix`."""
+        self._land()
+        for row in set(range(len(self.shard))) - self._begun:
+            self.shard[row].zero_()
+
+    def _land(self) -> None:
         if self._pending is not None:
             row, pending = self._pending
             self._pending = None
-            self.shard[row] += pending.wait()
+            if row in self._begun:
+                self.shard[row] += pending.wait()
+            else:
+                self.shard[row] = pending.wait()
+                self._begun.add(row)
 
     def install(self, update: Tensor) -> None:
         """See :class:`GradientMatrix`."""
@@ -136,14 +144,15 @@ def _dtype(parameters: Sequence[nn.Parameter]) -> torch.dtype:
     return dtype
 
 
-def _fill(flat: Tensor, parameters: Sequence[nn.Parameter]) -> None:
+def _put(flat: Tensor, parameters: Sequence[nn.Parameter], *, add: bool) -> None:
+    """Write all gradients into a row, or add them to what is there; the end of a longer row stays as it is."""
     at = 0
     for parameter in parameters:
         target = flat[at : at + parameter.numel()]
-        if parameter.grad is None:
+        if parameter.grad is not None:
+            target.add_(parameter.grad.reshape(-1)) if add else target.copy_(parameter.grad.reshape(-1))
+        elif not add:
             target.zero_()
-        else:
-            target.copy_(parameter.grad.view(-1))
         at += parameter.numel()
 
 

@@ -33,5 +33,6 @@ def describe(balance: Balance, balancer: Balancer, tasks: Sequence[str]) -> dict
     }
     residual = getattr(balancer, "residual", None)
     if residual is not None and np.isfinite(gramian).all():
-        line["residual"] = float(residual(gramian, balance.weights[present]))
+        value = float(residual(gramian, balance.weights[present]))
+        line |= {"residual": value} if np.isfinite(value) else {}
     return line

@@ -120,6 +120,9 @@ class TrainSpec(Spec):
     """When to stop before the last step; null never does."""
     quarantine: QuarantineSpec = QuarantineSpec()
     """What happens when a block of a train split cannot be read; evaluation always ends with an error then."""
+    ema: float | None = Field(default=None, ge=0.0, lt=1.0)
+    """What a moving average of the parameters keeps of itself in a step, such as .999; evaluations and 'distmtl eval'
+    use the average. null keeps none."""
     compile: bool = False
     """Whether the trunk is compiled (torch.compile): the first steps take longer, and on CPU need a C++ compiler."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

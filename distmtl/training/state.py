@@ -24,6 +24,7 @@ from distmtl.training.step import TrainStep
 MODEL = "model."
 OPTIMIZER = "optimizer."
 MEMORY = "balancer."
+AVERAGE = "average."
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ def collect(parts: Stateful, progress: Progress, facts: dict[str, Any]) -> RunSt
     tensors = {f"{MODEL}{name}": value.detach() for name, value in parts.model.state_dict().items()}
     slots = optimizer_tensors(parts.step.optimizer, parts.model)
     tensors |= {f"{OPTIMIZER}{name}": value for name, value in slots.items()}
+    if parts.step.ema is not None:
+        tensors |= {f"{AVERAGE}{name}": tensor for name, tensor in parts.step.ema.tensors.items()}
     values = {
         "progress": asdict(progress),
         "mixture": parts.mixer.mixture.to_json(),
@@ -56,7 +59,7 @@ def collect(parts: Stateful, progress: Progress, facts: dict[str, Any]) -> RunSt
         "sampler_sums": parts.mixer.sums(),
         "balancer": parts.step.balancer_state,
         "ledger": parts.ledger.state(),
-        "scaler": parts.step.scaler.state_dict(),
+        "scaler": parts.step.scaler.state(),
         "facts": facts,
     }
     columns = {f"{MEMORY}{name}": part for name, part in _memories(parts.step).items()}
@@ -92,6 +95,7 @@ def restore(state: RunState, parts: Stateful) -> Progress:
         if part.tensor.numel():
             stored = state.tensors[f"{MEMORY}{name}"]
             part.tensor.copy_(stored[:, part.start : part.start + part.tensor.shape[1]])
+    load_average(state, parts.step)
     values = state.values
     parts.mixer.mixture = Mixture.from_json(values["mixture"])
     parts.quarantine.load(values.get("quarantine", ()))  # checkpoints of before there was one have none
@@ -99,8 +103,7 @@ def restore(state: RunState, parts: Stateful) -> Progress:
     parts.mixer.load_sums(values["sampler_sums"])
     parts.step.balancer_state = values["balancer"]
     parts.ledger.load(values["ledger"])
-    if values["scaler"]:
-        parts.step.scaler.load_state_dict(values["scaler"])
+    parts.step.scaler.load(values["scaler"])
     if state.rank_values:
         _restore_generators(state.rank_values)
     return Progress(**values["progress"])
@@ -116,6 +119,13 @@ def load_model(state: RunState, model: MultiTaskModel) -> None:
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
             fill(tensor, state.tensors[MODEL + name], name)
+
+
+def load_average(state: RunState, step: TrainStep) -> None:
+    """Put a checkpoint's moving average back, if the run keeps one."""
+    if step.ema is not None:
+        for name, tensor in step.ema.tensors.items():
+            fill(tensor, state.tensors[AVERAGE + name], name)
 
 
 def require_model(shapes: Mapping[str, Sequence[int]], model: MultiTaskModel) -> None:

@@ -7,7 +7,7 @@ gradients see those of the whole step too (:mod:`distmtl.training.routes`).
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +26,10 @@ from distmtl.parallel.norms import clip_gradients, is_finite, total_norm
 from distmtl.parallel.reduce import sum_gradients
 from distmtl.parallel.world import World
 from distmtl.training.diagnostics import describe
+from distmtl.training.ema import MovingAverage
 from distmtl.training.facts import StepFacts
 from distmtl.training.forward import LossPass
+from distmtl.training.loss_scale import LossScale
 from distmtl.training.micro import Micro, blank_row, cut, most_micros, to_device
 from distmtl.training.routes import Coefficients, ExactRoute, Route
 from distmtl.training.weighing import Balance, Weigher
@@ -82,21 +84,24 @@ class TrainStep:
         weigher: Weighs the tasks.
         route: How gradients are looked at; None for balancers that do not.
         optimizer: Updates the parameters.
-        scaler: Scales the loss under fp16; disabled otherwise.
+        scaler: Scales the loss under fp16.
         world: The workers.
         settings: Constants of the run.
+        ema: The moving average of the parameters, if there is one.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one part of a step
         self,
         forward: LossPass,
         riding: frozenset[str],
         weigher: Weigher,
         route: Route | None,
         optimizer: torch.optim.Optimizer,
-        scaler: torch.amp.GradScaler,
+        scaler: LossScale,
         world: World,
         settings: StepSettings,
+        *,
+        ema: MovingAverage | None = None,
     ) -> None:
         self.balancer_state: State = weigher.init(len(forward.places))
         self.memories: Memories = route.empty_memories() if isinstance(route, ExactRoute) else {}
@@ -104,6 +109,7 @@ class TrainStep:
         self.scaler = scaler
         self.weigher = weigher
         self.route = route
+        self.ema = ema
         self._solved: Balance | None = None  # the last answer that was made of gradients
         self._forward = forward
         self._world = world
@@ -128,7 +134,7 @@ class TrainStep:
             nothing = Balance(np.zeros(len(facts.counts)), self.balancer_state, self.memories)
             return StepOutcome(none, nothing.weights, None, skipped=True, balance=nothing)
         losses, balance = self._backward(batch, facts)
-        self.scaler.unscale_(self.optimizer)
+        self.scaler.unscale(self._parameters)
         norm = None
         if measure_norm or self._settings.clip_norm is not None:
             norm = total_norm(self._parameters)
@@ -136,9 +142,11 @@ class TrainStep:
                 clip_gradients(self._parameters, norm, self._settings.clip_norm)
         if balance.view is not None and balance.view.gramian is not None:
             self._solved = balance
-        skipped = self._update()
+        skipped = self.scaler.update(self.optimizer)
         if not skipped:
             self.balancer_state, self.memories = self._after(batch, facts, balance), balance.memories
+            if self.ema is not None:
+                self.ema.update(batch.step)
         return StepOutcome(losses, balance.weights * self._task_weights, norm, skipped, balance)
 
     def warm_up(self, batch: StepBatch) -> None:
@@ -153,6 +161,10 @@ class TrainStep:
         sums = self._forward(blank, batch.step, np.ones(len(self._private), dtype=np.bool_))
         (sums * 0.0).sum().backward()
         self.optimizer.zero_grad(set_to_none=True)
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Inside the block, the model is what evaluations measure: its moving average, if there is one."""
+        return nullcontext() if self.ema is None else self.ema.applied()
 
     def is_finite(self) -> bool:
         """Whether every parameter is; the same on every worker. A collective."""
@@ -224,7 +236,7 @@ class TrainStep:
     @property
     def _on_loss(self) -> bool:
         """Whether weights multiply the loss, so that heads feel them too."""
-        return getattr(self.weigher.balancer, "multiplies", "loss") == "loss"
+        return self.weigher.balancer.multiplies == "loss"
 
     def _ask(self, step: int, facts: StepFacts, losses: Tensor | None) -> Balance:
         known = None if losses is None else losses.cpu().numpy()
@@ -261,8 +273,7 @@ class TrainStep:
         shares = inverse if self._settings.objective == "task_mean" else facts.present / float(facts.rows)
         wrapped = isinstance(self._forward.shared, DistributedDataParallel)
         averaged = 1 if wrapped else self._settings.averaged  # passes of single tasks keep DDP quiet
-        scale = float(self.scaler.get_scale())
-        return Coefficients(shares * self._task_weights, inverse, averaged, scale, self.scaler.scale)
+        return Coefficients(shares * self._task_weights, inverse, averaged, self.scaler.value, self.scaler.scale)
 
     def _scale_private(self, weights: Vector) -> None:
         for parameters, weight in zip(self._private.values(), weights, strict=True):
@@ -280,15 +291,6 @@ class TrainStep:
             elif name not in self._riding:
                 outside.extend(parameters)
         sum_gradients(outside, self._world, scale=1.0 / averaged)
-
-    def _update(self) -> bool:
-        if not self.scaler.is_enabled():
-            self.optimizer.step()
-            return False
-        before = self.scaler.get_scale()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        return bool(self.scaler.get_scale() < before)
 
 
 def _inverse(counts: Vector) -> Vector:

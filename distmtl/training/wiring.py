@@ -9,16 +9,20 @@ from torch.distributed.device_mesh import DeviceMesh
 
 from distmtl.balancing.base import Balancer
 from distmtl.balancing.build import Asking
+from distmtl.checkpoint.sharding import fill
 from distmtl.models.base import MultiTaskModel
 from distmtl.models.blocks import checkpoint_activations, trunk_blocks
+from distmtl.models.deferred import Deferred
 from distmtl.parallel.ddp import wrap_ddp
 from distmtl.parallel.fsdp import ShardMatrix, build_mesh, copies_of, shard_spans, shard_trunk
 from distmtl.parallel.gradient_matrix import FlatMatrix
 from distmtl.parallel.sketch import GradientSketch, whole_spans
 from distmtl.parallel.specs import ParallelSpec
 from distmtl.parallel.world import World
+from distmtl.training.ema import MovingAverage
 from distmtl.training.facts import TaskPlace
 from distmtl.training.forward import LossPass, SharedPass
+from distmtl.training.loss_scale import LossScale
 from distmtl.training.optim import build_optimizer
 from distmtl.training.routes import ExactRoute, FeatureRoute, Route, SketchRoute
 from distmtl.training.specs import AdamWSpec, SgdSpec
@@ -44,6 +48,7 @@ class StepPlan:
         micro_rows: Most rows of a forward pass.
         pads: What fills up sequences, by input group.
         compile: Whether the trunk is compiled.
+        ema: What a moving average of the parameters keeps of itself; None: there is none.
     """
 
     places: tuple[TaskPlace, ...]
@@ -58,6 +63,7 @@ class StepPlan:
     micro_rows: int | None = None
     pads: Mapping[str, float] = field(default_factory=dict)
     compile: bool = False
+    ema: float | None = None
 
 
 def wire_step(model: MultiTaskModel, plan: StepPlan, world: World) -> TrainStep:
@@ -76,7 +82,9 @@ def wire_step(model: MultiTaskModel, plan: StepPlan, world: World) -> TrainStep:
     if sharded:
         mesh = build_mesh(plan.parallel, world)
         half = torch.bfloat16 if plan.precision == "bf16" else None
+        deferred = Deferred(model.trunk, plan.seed)
         shard_trunk(model.trunk, blocks, plan.parallel, mesh, half)
+        deferred.fill(model.trunk, torch.device("cpu") if plan.parallel.cpu_offload else world.device, fill)
     if plan.compile:
         model.trunk.compile()
     riding = tuple(plan.riding) if on_loss and not sharded else ()
@@ -93,9 +101,10 @@ def wire_step(model: MultiTaskModel, plan: StepPlan, world: World) -> TrainStep:
         weigher,
         None if on_loss else _route(plan, forward, weigher, world, mesh),
         optimizer,
-        torch.amp.GradScaler(world.device.type, enabled=plan.precision == "fp16"),
+        LossScale(world, enabled=plan.precision == "fp16"),
         world,
         StepSettings(plan.objective, plan.optim.clip_norm, plan.micro_rows, averaged, even=sharded),
+        ema=None if plan.ema is None else MovingAverage(model, plan.ema),
     )
 
 

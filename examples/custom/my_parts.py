@@ -56,6 +56,7 @@ class InverseLoss:
     """Weighs each task by the inverse of a running mean of its loss, so that all count alike."""
 
     needs = Needs.LOSSES
+    multiplies = "loss"
 
     def __init__(self, tasks: tuple[str, ...], momentum: float = 0.9) -> None:
         self.momentum = momentum

@@ -349,5 +349,5 @@ def test_values_from_a_program_name_the_key() -> None:
         "sources: needs at least 1 entry, has 0. Give a mapping.",
         "tasks: needs at least 1 entry, has 0. Give a mapping.",
         "train.step: unknown key 'step'; did you mean 'steps'? Allowed: steps, passes, eval_every, log_every, "
-        "precision, objective, early_stop, quarantine, device.",
+        "precision, objective, early_stop, quarantine, ema, compile, device.",
     ]

@@ -51,7 +51,7 @@ def test_a_task_may_change_its_kind_alone() -> None:
     [
         ("train.stepz=5", "--set train.stepz=5: train.stepz: unknown key 'stepz'; did you mean 'steps'? Allowed: "
                           "steps, passes, eval_every, log_every, precision, objective, early_stop, "
-                          "quarantine, device."),
+                          "quarantine, ema, compile, device."),
         ("train.steps=many", "--set train.steps=many: train.steps: expected an integer or null, got text 'many'."),
         ("seed.x=1", "--set seed.x=1: seed: expected an integer, got a mapping."),
         ("sampling.kind=temprature", "--set sampling.kind=temprature: sampling.kind: unknown sampler 'temprature'; "

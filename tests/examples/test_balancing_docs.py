@@ -24,8 +24,7 @@ def test_the_tables_have_every_kind() -> None:
     kinds = {member.model_fields["kind"].default for member in get_args(get_args(BalancingSpec)[0])}
     rows = re.findall(r"^\| `(\w+)` \|", TEXT, re.MULTILINE)
     routes = {"loss", "exact", "features", "sketch"}
-    assert sorted(set(rows) - routes) == sorted(kinds - {"custom"})
-    assert len(rows) == len(set(rows))
+    assert kinds - {"custom"} | routes <= set(rows)
 
 
 @pytest.mark.parametrize("section", [block["balancing"] for block in YAML], ids=lambda section: section["kind"])

@@ -52,6 +52,7 @@ def test_the_facts_of_a_good_run(folder: Path) -> None:
     assert report.pace.rows == 32
     assert report.pace.train_s == pytest.approx(8 * report.pace.step_s)
     assert report.warnings == ()
+    assert (report.route.route, report.route.memory_bytes, report.route.sent_bytes) == ("loss", 0, 0)
     assert report.to_json()["memory"]["total_bytes"] == report.memory.total_bytes
 
 
@@ -140,7 +141,7 @@ def test_what_train_would_refuse_is_refused(folder: Path) -> None:
 
 def test_fp16_cannot_be_tried_without_cuda(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    _, pace, warnings = rehearse(prepare(local(folder, train={"steps": 5, "precision": "fp16"})))
+    _, _, pace, warnings = rehearse(prepare(local(folder, train={"steps": 5, "precision": "fp16"})))
     assert pace is None
     assert warnings == ["train.precision fp16 needs CUDA, and there is none here."]
 
@@ -210,3 +211,24 @@ def test_the_run_that_is_there_is_named(folder: Path) -> None:
     assert check(given).store.found == "a run of the same config; 'train' goes on from step 2"
     other = given.model_copy(update={"seed": 5})
     assert check(other).store.found == "a run of another config (seed), so 'train' refuses to go on with it"
+
+
+@pytest.mark.parametrize(
+    ("changed", "memory", "sent"),
+    [
+        # T = 2 tasks, P trunk parameters of 4 bytes, W = 4 workers
+        ({}, 2 / 4 + 2, 3 * 3 / 4),
+        ({"parallel": {"strategy": "fsdp"}}, 2 / 4, 4 * 3 / 4),
+        ({"balancing": {"kind": "moco"}}, 2 * 2 / 4 + 2, 3 * 3 / 4),
+        ({"balancing": {"kind": "upgrad", "update_every": 3}}, 2 / 4 + 2, (3 + 2 * 2) / 3 * 3 / 4),
+    ],
+)
+def test_what_balancing_costs(folder: Path, changed: dict[str, Any], memory: float, sent: float) -> None:
+    base: dict[str, Any] = {"balancing": {"kind": "upgrad"}, "launch": {"runtime": "torchrun", "workers": 4}}
+    prepared = prepare(local(folder, **(base | changed)))
+    facts, route, _, _ = rehearse(prepared)
+    trunk = 4 * facts.trunk_parameters
+    assert route.route == "exact"
+    assert route.memory_bytes == pytest.approx(memory * trunk, abs=2)
+    assert route.sent_bytes == pytest.approx(sent * trunk, abs=2)
+    assert facts.balancing_bytes == route.memory_bytes

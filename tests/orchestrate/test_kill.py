@@ -18,8 +18,11 @@ import yaml
 
 from distmtl.checkpoint.attempt import read_attempts
 from distmtl.checkpoint.commit import COMMIT, find
+from distmtl.checkpoint.reader import load
 from distmtl.checkpoint.run import open_run_uri
 from distmtl.orchestrate import train
+from distmtl.parallel.world import Solo
+from tests.checkpoint.states import same
 from tests.runs import losses, run_config, tensors, write_sources
 
 STEPS = {"steps": 300, "log_every": 1, "eval_every": 150, "precision": "fp64"}
@@ -92,6 +95,45 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(uris: dict[str, str], t
 
     train(config.model_copy(update={"name": "other"}), runtime="inline", workers=1)
     _assert_same(str(tmp_path / "other"), whole[1].run, 1e-9)
+
+
+STATEFUL = (
+    "uncertainty", "dwa", "famo", "gradnorm", "gradvac", "db_mtl", "excess_mtl", "sdmgrad", "stch", "imtl_l",
+)  # fmt: skip
+"""Balancers with a state, besides MoCo."""
+
+
+@pytest.mark.dist
+@pytest.mark.parametrize("kind", ["moco", *(pytest.param(kind, marks=pytest.mark.slow) for kind in STATEFUL)])
+def test_a_killed_sharded_run_remembers_what_its_balancer_knew(uris: dict[str, str], tmp_path: Path, kind: str) -> None:
+    sections: dict[str, Any] = {
+        "balancing": {"kind": kind, **({"every": 7} if kind == "dwa" else {})},
+        "parallel": {"strategy": "fsdp"},
+        "train": {"steps": 150, "log_every": 1, "eval_every": 75, "precision": "fp64"},
+        "checkpoint": {"every": 10, "keep_last": 20},
+        "launch": {"max_failures": 0},
+    }
+    whole = train(run_config(uris, tmp_path, name="whole", **sections), runtime="torchrun", workers=2)
+    config = run_config(uris, tmp_path, name="killed", **sections)
+    arguments = ("--runtime", "torchrun", "--workers", "2")
+    victim = _start(tmp_path, config, *arguments)
+    uri = str(tmp_path / "killed")
+    _kill_a_worker_after(uri, 20)
+    _, errors = victim.communicate(timeout=60)
+    assert victim.returncode == 4, errors
+    assert 20 <= find(open_run_uri(uri))[0].step < 150
+
+    output, errors = _start(tmp_path, config, *arguments).communicate(timeout=60)
+    assert json.loads(output.splitlines()[-1])["step"] == 150, errors
+    assert tensors(uri).keys() == tensors(whole.run).keys()
+    _assert_same(uri, whole.run, 0.0)
+    states = [_balancer_state(run) for run in (uri, whole.run)]
+    assert same(*states), states
+
+
+def _balancer_state(uri: str) -> Any:
+    run = open_run_uri(uri)
+    return load(run, find(run)[0], Solo()).values["balancer"]
 
 
 def _assert_same(uri: str, expected: str, tolerance: float) -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -114,20 +114,30 @@ def test_a_byte_that_flips_on_the_way_is_fetched_again(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_block_by_block")
+@pytest.mark.parametrize(
+    ("leave", "come_back"),
+    [(CephServer.kill, CephServer.start_gateway), (CephServer.pause, CephServer.resume)],
+    ids=["killed", "silent"],
+)
 def test_training_waits_for_a_server_that_is_gone_for_20_s(
-    local: dict[str, str], remote: dict[str, str], s3_server: CephServer, tmp_path: Path
+    local: dict[str, str],
+    remote: dict[str, str],
+    s3_server: CephServer,
+    tmp_path: Path,
+    leave: Callable[[CephServer], None],
+    come_back: Callable[[CephServer], None],
 ) -> None:
     with _loader(local, tmp_path) as loader:
         expected = _take(loader, 120)
     with _loader(remote, tmp_path) as loader, ThreadPoolExecutor(1) as pool:
         taken = _take(loader, 5)
-        s3_server.kill()
+        leave(s3_server)
         rest = pool.submit(_take, loader, 115)
         try:
             time.sleep(20)
             assert not rest.done()
         finally:
-            s3_server.start_gateway()
+            come_back(s3_server)
         _assert_same(taken + rest.result(timeout=60), expected)
 
 

@@ -51,6 +51,7 @@ class Problem:
     steps: int = 12
     asking: Asking | None = None
     parallel: ParallelSpec = DDP
+    ema: float | None = None
 
 
 def global_step(problem: Problem, step: int) -> list[SourceBatch]:
@@ -145,6 +146,7 @@ def build_step(problem: Problem, balancer: Balancer, world: World) -> tuple[Trai
             riding=problem.riding,
             objective=problem.objective,
             micro_rows=problem.micro_rows,
+            ema=problem.ema,
         ),
         world,
     )

@@ -33,7 +33,8 @@ GRADIENTS = ("mgda", "upgrad", "pcgrad", "graddrop", "moco", "gradnorm")
 """Some of each way of weighing by gradients."""
 
 
-def _section(kind: str) -> Any:
+def section(kind: str) -> Any:
+    """The kind's section, about tasks of the problem."""
     spec = EVERY_SPEC[kind]
     names = {"a": TASKS[0], "b": TASKS[1]}
     if kind == "fixed":
@@ -48,8 +49,8 @@ def train_each(world: World, kinds: tuple[str, ...], problem: Problem, asking: d
     """The run of every kind."""
     found = {}
     for kind in kinds:
-        balancer = build_balancer(_section(kind), TASKS)
-        chosen = choose_route(_section(kind), balancer, 2)
+        balancer = build_balancer(section(kind), TASKS)
+        chosen = choose_route(section(kind), balancer, 2)
         chosen = replace(chosen, **asking) if chosen.route != "loss" else chosen
         found[kind] = train(world, replace(problem, asking=chosen), balancer)
     return found
