@@ -36,6 +36,7 @@ help:
 
 .venv/dev: .venv/runtime
 	$(PIP) --editable '.[dev]'
+	$(PIP) --no-deps LibMTL  # of the packages that it asks for, its weighting classes need torch alone
 	@touch $@
 
 setup: .venv/dev

@@ -12,7 +12,7 @@ made by turns in one run: 30 pairs of turns, the median of their ratios and its 
 
     python benchmarks/balancing.py [--check] [--quick]
 
-Peers that are not installed are left out and named; ``pip install -e .[peers]`` and ``make libmtl`` bring them.
+Peers that are not installed are left out and named; ``make setup`` installs them.
 """
 
 import argparse

@@ -4,7 +4,7 @@ Every run is ``configs/multimnist.yaml`` with a smaller trunk (under 100,000 par
 own, and one thread; only ``balancing`` differs, and for the single-task runs the tasks. The learning rate was chosen on
 the valid split with equal weights. DISTMTL_DATA names the folder of the packed source, as it does for the run file.
 
-    python benchmarks/multimnist.py [--quick] [--check] [--seeds N] [--jobs N] [--only KIND,...] [--set KEY=VALUE]...
+    python benchmarks/multimnist.py [--quick] [--check] [--seeds N,...] [--jobs N] [--only KIND,...] [--set K=V]...
 
 ``--check`` ends with 1 if a run diverged, or if no method is better than the single-task runs on both digits. The last
 line is JSON.
@@ -58,7 +58,7 @@ def main() -> int:
         return 0
     kinds = options.only.split(",") if options.only else list(QUICK_KINDS if options.quick else KINDS)
     overrides = [*(QUICK if options.quick else ()), *options.overrides]
-    seeds = range(1 if options.quick else options.seeds)
+    seeds = [int(seed) for seed in options.seeds.split(",")][: 1 if options.quick else None]
     columns = [f"{ALONE}:{task}" for task in TASKS] + kinds
     runs = [(column, seed) for seed in seeds for column in columns]
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.jobs) as pool:
@@ -79,7 +79,7 @@ def _options() -> argparse.Namespace:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--quick", action="store_true", help="two methods, one seed, few steps; under 60 s")
     arguments.add_argument("--check", action="store_true", help="exit 1 if a run diverged or none beats single tasks")
-    arguments.add_argument("--seeds", type=int, default=3, metavar="N")
+    arguments.add_argument("--seeds", default="0,1,2", metavar="N,...")
     arguments.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time, one core each")
     arguments.add_argument("--only", metavar="KIND,...", help="these methods, beside the single-task runs")
     arguments.add_argument("--split", default="test", choices=("valid", "test"), help="what is measured")

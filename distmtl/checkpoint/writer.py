@@ -190,7 +190,8 @@ def _commit(
     shares: list[_Share], metrics: Mapping[str, float],
 ) -> None:  # fmt: skip
     """Make the checkpoint visible. On rank 0, after all ranks have written their shares."""
-    merged = merge([share.tensors for share in shares])
+    nobodys = {name: TensorRecord(spec, ()) for name, spec in specs.items()}  # parts that no rank wrote are refused
+    merged = merge([nobodys, *(share.tensors for share in shares)])
     manifest = Manifest(
         step=ref.step,
         files={key: file for share in shares for key, file in share.files.items()},

@@ -90,6 +90,12 @@ def allowed_changes(config: RunConfig, origin: Origin | None, allow_change: tupl
     return check_resume(origin.config, config.model_dump(mode="json"), allow_change)
 
 
+def same_balancer(old: Mapping[str, Any], new: RunConfig) -> bool:
+    """Whether the balancer of a checkpoint's run file is of this one's kind, so that its state can be gone on from."""
+    was, now = old["balancing"], new.model_dump(mode="json")["balancing"]
+    return all(was.get(key) == now.get(key) for key in ("kind", "target"))
+
+
 def write_record(run: RunStore, config: RunConfig) -> None:
     """Write the run's record, or bring it up to date, once the run is sure to start."""
     record = RunRecord(config.model_dump(mode="json"), config_hash(config), versions())

@@ -16,7 +16,7 @@ from distmtl.config.environment import resolve_env
 from distmtl.observe.events import notice
 from distmtl.orchestrate.assemble import Assembled, assemble, open_loader
 from distmtl.orchestrate.job import Job
-from distmtl.orchestrate.origin import Origin, allowed_changes, find_origin, write_record
+from distmtl.orchestrate.origin import Origin, allowed_changes, find_origin, same_balancer, write_record
 from distmtl.orchestrate.prepare import Prepared, prepare, require_files
 from distmtl.orchestrate.session import Session
 from distmtl.orchestrate.user_code import make_importable
@@ -79,7 +79,8 @@ def _train(
     progress = Progress()
     if start.loaded is not None:
         state = start.loaded.state
-        progress = together(world, lambda: restore(state, parts))
+        kept = same_balancer(state.values["facts"]["config"], config)
+        progress = together(world, lambda: restore(state, parts, same_balancer=kept))
         progress.ended = None
     with ExitStack() as open_things:
         ref = start.loaded.ref if start.loaded else None

@@ -32,7 +32,7 @@ def begin_sum(parts: Tensor, world: World) -> PendingSum:
     """
     if dist.get_backend() == "nccl" or parts.device.type == "cuda":
         out = torch.empty_like(parts[0])
-        return PendingSum(dist.reduce_scatter_tensor(out, parts.view(-1), async_op=True), out, added=True)
+        return PendingSum(dist.reduce_scatter_single(out, parts.view(-1), async_op=True), out, added=True)
     received = torch.empty_like(parts)
     work = dist.all_to_all_single(received.view(-1), parts.view(-1), async_op=True)
     return PendingSum(work, received, added=world.size == 1)

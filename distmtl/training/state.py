@@ -82,8 +82,13 @@ def _memories(step: TrainStep) -> dict[str, Columns]:
     return found
 
 
-def restore(state: RunState, parts: Stateful) -> Progress:
+def restore(state: RunState, parts: Stateful, *, same_balancer: bool = True) -> Progress:
     """Put a checkpoint's state back into freshly built parts; returns how far it is.
+
+    Args:
+        state: The checkpoint's.
+        parts: Where it is put.
+        same_balancer: Whether the run that wrote it weighed its tasks in the same way; if not, the balancer begins.
 
     Raises:
         CheckpointError: It is of another model.
@@ -92,7 +97,7 @@ def restore(state: RunState, parts: Stateful) -> Progress:
     slots = {name.removeprefix(OPTIMIZER): t for name, t in state.tensors.items() if name.startswith(OPTIMIZER)}
     load_optimizer_tensors(parts.step.optimizer, parts.model, slots)
     for name, part in _memories(parts.step).items():
-        if part.tensor.numel():
+        if part.tensor.numel() and same_balancer:
             stored = state.tensors[f"{MEMORY}{name}"]
             part.tensor.copy_(stored[:, part.start : part.start + part.tensor.shape[1]])
     load_average(state, parts.step)
@@ -101,7 +106,8 @@ def restore(state: RunState, parts: Stateful) -> Progress:
     parts.quarantine.load(values.get("quarantine", ()))  # checkpoints of before there was one have none
     parts.mixer.state = values["sampler"]
     parts.mixer.load_sums(values["sampler_sums"])
-    parts.step.balancer_state = values["balancer"]
+    if same_balancer:
+        parts.step.balancer_state = parts.step.weigher.resumed(values["balancer"], parts.step.balancer_state)
     parts.ledger.load(values["ledger"])
     parts.step.scaler.load(values["scaler"])
     if state.rank_values:
@@ -122,10 +128,10 @@ def load_model(state: RunState, model: MultiTaskModel) -> None:
 
 
 def load_average(state: RunState, step: TrainStep) -> None:
-    """Put a checkpoint's moving average back, if the run keeps one."""
+    """Put a checkpoint's moving average back, if the run keeps one; it begins with the parameters if that has none."""
     if step.ema is not None:
         for name, tensor in step.ema.tensors.items():
-            fill(tensor, state.tensors[AVERAGE + name], name)
+            fill(tensor, state.tensors.get(AVERAGE + name, state.tensors[MODEL + name]), name)
 
 
 def require_model(shapes: Mapping[str, Sequence[int]], model: MultiTaskModel) -> None:

@@ -74,6 +74,17 @@ class Weigher:
             return own
         return {_OWN: own, _HELD: np.where(present, weights, state[_HELD])}
 
+    def resumed(self, state: State, fresh: State) -> State:
+        """A checkpoint's state, for a run that may ask its balancer more often, or less, than the one that saved it.
+
+        Args:
+            state: The checkpoint's.
+            fresh: From :meth:`init`.
+        """
+        if state.keys() == {_OWN, _HELD}:
+            return dict(state[_OWN]) if self._update_every == 1 else state
+        return state if self._update_every == 1 else {_OWN: state, _HELD: fresh[_HELD]}
+
     def own(self, state: State) -> State:
         """The balancer's part of a state."""
         return state if self._update_every == 1 else state[_OWN]

@@ -86,7 +86,7 @@ def wire_step(model: MultiTaskModel, plan: StepPlan, world: World) -> TrainStep:
         shard_trunk(model.trunk, blocks, plan.parallel, mesh, half)
         deferred.fill(model.trunk, torch.device("cpu") if plan.parallel.cpu_offload else world.device, fill)
     if plan.compile:
-        model.trunk.compile()
+        _compile(model.trunk)
     riding = tuple(plan.riding) if on_loss and not sharded else ()
     shared: nn.Module = SharedPass(model, riding)
     if not sharded and (plan.asking.route != "exact" or plan.asking.update_every > 1):
@@ -106,6 +106,17 @@ def wire_step(model: MultiTaskModel, plan: StepPlan, world: World) -> TrainStep:
         StepSettings(plan.objective, plan.optim.clip_norm, plan.micro_rows, averaged, even=sharded),
         ema=None if plan.ema is None else MovingAverage(model, plan.ema),
     )
+
+
+def _compile(trunk: nn.Module) -> None:
+    """Compile the trunk in place, such that one forward pass may be differentiated several times, once for each task.
+
+    A compiled backward pass otherwise uses up the memory of what the forward pass kept, and refuses a second call.
+    """
+    from torch._functorch import config
+
+    config.donated_buffer = False
+    trunk.compile()
 
 
 def _route(plan: StepPlan, forward: LossPass, weigher: Weigher, world: World, mesh: DeviceMesh | None) -> Route:

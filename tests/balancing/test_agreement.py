@@ -29,7 +29,7 @@ from tests.balancing.gramians import gradients, lengths, view
 theirs = pytest.importorskip("torchjd.aggregation", reason="TorchJD is not installed")
 
 GRAMIANS = 200
-SPREADS = pytest.mark.parametrize("decades", [2, 6])
+SPREADS = pytest.mark.parametrize("decades", [2, pytest.param(6, marks=pytest.mark.slow)])
 SOLVERS = pytest.mark.filterwarnings("ignore")  # cvxpy and ECOS warn of inaccurate solutions
 
 
@@ -172,6 +172,7 @@ def test_mgda(decades: int) -> None:
         assert Mgda().residual(gramian, ours) <= min(1e-10, Mgda().residual(gramian, other) + 1e-12)
 
 
+@pytest.mark.slow
 def test_mgda_when_frank_wolfe_goes_on() -> None:
     """After 5000 steps it is near in the second digit."""
     for rows in cases(2, 10, largest=6):
@@ -205,7 +206,7 @@ def test_cagrad_of_gradients_over_decades() -> None:
 
 
 @SOLVERS
-@pytest.mark.parametrize("alpha", [1.0, 2.0])
+@pytest.mark.parametrize("alpha", [pytest.param(1.0, marks=pytest.mark.slow), 2.0])
 def test_fairgrad(alpha: float) -> None:
     """Our ridge of 1e-8 shows in the last digits."""
     pytest.importorskip("scipy")
@@ -262,7 +263,7 @@ def test_nash_mtl_bounds_the_update_as_torchjd_does() -> None:
 
 
 @SPREADS
-@pytest.mark.parametrize(("lr", "share"), [(0.1, 1.0), (10.0, 0.9)])
+@pytest.mark.parametrize(("lr", "share"), [(0.1, 1.0), pytest.param(10.0, 0.9, marks=pytest.mark.slow)])
 def test_sdmgrad(lr: float, share: float, decades: int) -> None:
     """At the usual step length the descent swings, and now and then turns the last digit into another point.
 

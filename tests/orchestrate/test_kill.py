@@ -109,8 +109,8 @@ def test_a_killed_sharded_run_remembers_what_its_balancer_knew(uris: dict[str, s
     sections: dict[str, Any] = {
         "balancing": {"kind": kind, **({"every": 7} if kind == "dwa" else {})},
         "parallel": {"strategy": "fsdp"},
-        "train": {"steps": 150, "log_every": 1, "eval_every": 75, "precision": "fp64"},
-        "checkpoint": {"every": 10, "keep_last": 20},
+        "train": {"steps": 60, "log_every": 1, "eval_every": None, "precision": "fp64"},
+        "checkpoint": {"every": 5, "keep_last": 20},
         "launch": {"max_failures": 0},
     }
     whole = train(run_config(uris, tmp_path, name="whole", **sections), runtime="torchrun", workers=2)
@@ -118,13 +118,13 @@ def test_a_killed_sharded_run_remembers_what_its_balancer_knew(uris: dict[str, s
     arguments = ("--runtime", "torchrun", "--workers", "2")
     victim = _start(tmp_path, config, *arguments)
     uri = str(tmp_path / "killed")
-    _kill_a_worker_after(uri, 20)
+    _kill_a_worker_after(uri, 10)
     _, errors = victim.communicate(timeout=60)
     assert victim.returncode == 4, errors
-    assert 20 <= find(open_run_uri(uri))[0].step < 150
+    assert 10 <= find(open_run_uri(uri))[0].step < 60
 
     output, errors = _start(tmp_path, config, *arguments).communicate(timeout=60)
-    assert json.loads(output.splitlines()[-1])["step"] == 150, errors
+    assert json.loads(output.splitlines()[-1])["step"] == 60, errors
     assert tensors(uri).keys() == tensors(whole.run).keys()
     _assert_same(uri, whole.run, 0.0)
     states = [_balancer_state(run) for run in (uri, whole.run)]

@@ -11,9 +11,11 @@ import torch
 from click.testing import CliRunner
 
 from distmtl.checkpoint.commit import find, read_commit
+from distmtl.checkpoint.reader import load
 from distmtl.checkpoint.run import open_run_uri
 from distmtl.cli import main
 from distmtl.orchestrate import evaluate, train
+from distmtl.parallel.world import Solo
 from distmtl.training.result import RunResult
 from tests.runs import losses, run_config, tensors, write_sources
 
@@ -93,3 +95,65 @@ def _kept(uri: str) -> dict[int, float]:
     """The checkpoints that were not deleted, and what they are chosen by."""
     run = open_run_uri(uri)
     return {ref.step: read_commit(run, ref).metrics["click/auroc"] for ref in find(run)}
+
+
+COMPILED: dict[str, Any] = {
+    "balancing": {"kind": "upgrad"},
+    "train": {"steps": 8, "log_every": 1, "eval_every": 4, "precision": "fp32"},
+}
+
+
+@pytest.mark.dist
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # the compiler takes about a minute
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_a_compiled_trunk_does_the_same(uris: dict[str, str], tmp_path: Path, strategy: str) -> None:
+    """Every task of a step is differentiated through one compiled pass; the compiler is a C++ one."""
+    plain = train(run_config(uris, tmp_path, name="plain", **COMPILED), runtime="inline", workers=1)
+    sections = COMPILED | {"train": COMPILED["train"] | {"compile": True}}
+    config = run_config(uris, tmp_path, name="compiled", **sections, parallel={"strategy": strategy})
+    result = train(config, runtime="torchrun", workers=2)
+    np.testing.assert_allclose(losses(result.run), losses(plain.run), rtol=1e-5, atol=1e-5)
+    expected = tensors(plain.run)
+    for name, tensor in tensors(result.run).items():
+        if name.startswith("model."):
+            torch.testing.assert_close(tensor, expected[name], rtol=1e-5, atol=1e-5, msg=name)
+    for task, metrics in plain.tasks.items():
+        assert result.tasks[task] == pytest.approx(metrics, rel=1e-4, abs=1e-4, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"kind": "uncertainty"}, {"kind": "imtl_l"}),  # the same names in their states, of other meaning
+        ({"kind": "equal"}, {"kind": "moco"}),
+        ({"kind": "gradnorm"}, {"kind": "gradnorm", "update_every": 3}),
+        ({"kind": "gradnorm", "update_every": 3}, {"kind": "gradnorm", "lr": 0.5}),
+    ],
+)
+def test_a_run_may_go_on_with_another_balancer(
+    uris: dict[str, str], tmp_path: Path, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    """Another kind begins anew; the same kind goes on from its state, however often it is asked."""
+    short = {"steps": 7, "log_every": 1, "eval_every": None}
+    first = train(run_config(uris, tmp_path, balancing=before, train=short))
+    config = run_config(uris, tmp_path, balancing=after, train=short | {"steps": 9, "ema": 0.9})
+    second = train(config, allow_change=("balancing", "train"))
+    states = [_balancer_state(uri, step) for uri, step in ((first.run, 7), (second.run, 9))]
+    if before["kind"] == "gradnorm":
+        assert _updates(states[1]) == _updates(states[0]) + (1 if "update_every" in after else 2)
+    elif after["kind"] == "imtl_l":
+        assert (_updates(states[0]), _updates(states[1])) == (7, 2)
+    else:
+        assert np.isfinite(losses(second.run)[:, 0]).all()
+        assert second.step == 9
+
+
+def _balancer_state(uri: str, step: int) -> Any:
+    run = open_run_uri(uri)
+    return load(run, next(ref for ref in find(run) if ref.step == step), Solo()).values["balancer"]
+
+
+def _updates(state: Any) -> int:
+    """How often the weight of the first task was learned from a step."""
+    return int(state.get("own", state)["adam"]["updates"][0])

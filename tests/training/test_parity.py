@@ -97,7 +97,7 @@ def test_every_balancer_under_every_strategy(strategy: str, size: int, micro_row
     ("strategy", "asking"),
     [
         ("ddp", {"route": "sketch", "sketch_size": 64}),
-        ("fsdp", {"route": "sketch", "sketch_size": 64}),
+        pytest.param("fsdp", {"route": "sketch", "sketch_size": 64}, marks=pytest.mark.slow),
         ("ddp", {"update_every": 3}),
         pytest.param("fsdp", {"update_every": 3}, marks=pytest.mark.slow),
         pytest.param("fsdp, kept", {}, marks=pytest.mark.slow),
@@ -112,7 +112,7 @@ def test_routes_and_memory_options(strategy: str, asking: dict[str, Any]) -> Non
 
 
 @pytest.mark.dist
-@pytest.mark.parametrize(("strategy", "micro_rows"), [("ddp", None), ("fsdp", 4)])
+@pytest.mark.parametrize(("strategy", "micro_rows"), [pytest.param("ddp", None, marks=pytest.mark.slow), ("fsdp", 4)])
 def test_the_feature_route(strategy: str, micro_rows: int | None) -> None:
     one_source = replace(HARD, rows=(23, 0), steps=8, micro_rows=micro_rows)
     compare(2, ("mgda", "upgrad"), one_source, strategy, {"route": "features"})

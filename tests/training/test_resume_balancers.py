@@ -37,7 +37,7 @@ from tests.processes import run_workers
 from tests.training.problems import OPTIM, Problem, build_step, places, share
 from tests.training.test_parity import STRATEGIES, TASKS, section
 
-HARD = Problem(rows=(23, 9), missing=0.6, absent=frozenset({3, 4}), weighted=True, dropout=0.3, steps=7)
+HARD = Problem(rows=(23, 9), missing=0.6, absent=frozenset({3, 4}), weighted=True, dropout=0.3, steps=7, ema=0.9)
 FIRST, SECOND, LAST = 4, 5, HARD.steps
 """Steps done at the checkpoints: between the two steps without a label of "topic", once more, and in the end."""
 
