@@ -24,7 +24,7 @@ EACH_RIDGE = pytest.mark.parametrize(("ridge", "ridge_of"), [(1e-4, "trace"), (1
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0, 5.0])
 @given(rows=independent())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_fairgrad_gains_are_a_power_of_the_weights(alpha: float, rows: Matrix) -> None:
     gramian = rows @ rows.T
     weights = FairGrad(alpha).solve(gramian)
@@ -36,7 +36,7 @@ def test_fairgrad_gains_are_a_power_of_the_weights(alpha: float, rows: Matrix) -
 
 
 @given(rows=independent())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_nash_gains_are_inverse_to_the_weights(rows: Matrix) -> None:
     gramian = rows @ rows.T
     solution = power_weights(gramian, 1.0)
@@ -67,7 +67,7 @@ def test_opposed_gradients_have_bounded_weights_and_a_residual_that_tells(longer
 
 
 @given(rows=independent(), c=st.floats(0.05, 2.0))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_cagrad_minimises_the_papers_objective(rows: Matrix, c: float) -> None:
     gramian = rows @ rows.T
     tasks = len(rows)
@@ -90,7 +90,7 @@ def test_cagrad_minimises_the_papers_objective(rows: Matrix, c: float) -> None:
 
 @pytest.mark.parametrize(("gradients", "tolerance"), [(independent(), 1e-7), (hard(), 1e-4)])
 @given(data=st.data(), c=st.sampled_from([0.0, 0.1, 0.4, 1.0, 3.0]), rescale=st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_cagrad_obeys_its_conditions(
     gradients: st.SearchStrategy[Matrix], tolerance: float, data: st.DataObject, c: float, rescale: bool
 ) -> None:
@@ -117,7 +117,7 @@ def test_cagrad_helps_the_worst_task_where_the_mean_hurts_it() -> None:
 
 @EACH_RIDGE
 @given(rows=st.one_of(independent(), hard()), seed=st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_projections_obey_their_conditions(ridge: float, ridge_of: RidgeOf, rows: Matrix, seed: int) -> None:
     tasks = len(rows)
     regular = regularised(rows @ rows.T, ridge, ridge_of)
@@ -133,7 +133,7 @@ def test_projections_obey_their_conditions(ridge: float, ridge_of: RidgeOf, rows
 @EACH_RIDGE
 @pytest.mark.parametrize("balancer", [UpGrad, DualProj])
 @given(rows=st.one_of(independent(), hard()))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_projections_conflict_no_more_than_the_ridge_allows(
     balancer: type[UpGrad | DualProj], ridge: float, ridge_of: RidgeOf, rows: Matrix
 ) -> None:
@@ -166,7 +166,7 @@ def test_short_gradients_are_protected_by_a_ridge_of_each() -> None:
 
 
 @given(rows=independent())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_imtl_g_has_equal_projections(rows: Matrix) -> None:
     weights = ImtlG().solve(rows @ rows.T)
     assert weights.sum() == pytest.approx(1.0, abs=1e-9 * np.abs(weights).sum())
@@ -175,7 +175,7 @@ def test_imtl_g_has_equal_projections(rows: Matrix) -> None:
 
 
 @given(rows=independent())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_config_has_equal_cosines_and_the_length_of_the_sum_along_it(rows: Matrix) -> None:
     update = ConFig().solve(rows @ rows.T) @ rows
     length = np.linalg.norm(update)
@@ -187,7 +187,7 @@ def test_config_has_equal_cosines_and_the_length_of_the_sum_along_it(rows: Matri
 
 @pytest.mark.parametrize("scale", ["min", "median", "rmse"])
 @given(rows=st.one_of(independent(), hard()))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_aligned_gradients_have_the_condition_number_one(scale: Scale, rows: Matrix) -> None:
     gramian = rows @ rows.T
     matrix = alignment(gramian, scale)
@@ -204,7 +204,7 @@ def test_aligned_gradients_have_the_length_asked_for(scale: Scale, length: float
 
 
 @given(rows=hard())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_cosines_are_those_of_the_gradients(rows: Matrix) -> None:
     norms, cosines = norms_and_cosines(rows @ rows.T)
     np.testing.assert_allclose(norms, np.linalg.norm(rows, axis=1), rtol=1e-12)

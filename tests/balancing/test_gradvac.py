@@ -10,7 +10,7 @@ from tests.balancing.gramians import gradients, independent, view
 
 
 @given(rows=independent(largest=6), seed=st.integers(0, 99), beta=st.floats(0.0, 1.0))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_it_is_the_papers_loop_over_vectors(rows: Matrix, seed: int, beta: float) -> None:
     orders = visiting_orders(view(rows, seed=seed))
     means = np.random.default_rng(seed).uniform(-0.9, 0.9, (len(rows), len(rows)))

@@ -43,7 +43,7 @@ def test_law(make: Make, law: Law, views: Sequence[StepView]) -> None:
 
 @pytest.mark.parametrize("make", LOSS_FAMILY.values(), ids=LOSS_FAMILY.keys())
 @given(views=steps(), hard=st.lists(HARD_LOSSES, min_size=5, max_size=5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_losses_that_are_not_positive_or_not_finite_spoil_nothing(
     make: Make, views: Sequence[StepView], hard: list[float]
 ) -> None:

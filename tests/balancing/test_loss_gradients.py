@@ -51,7 +51,7 @@ CASES: dict[str, tuple[Balancer, int, Objective]] = {
 
 @pytest.mark.parametrize(("balancer", "step", "objective"), CASES.values(), ids=CASES.keys())
 @given(case=masked_losses(), number=st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_weights_are_the_gradient(
     balancer: Balancer, step: int, objective: Objective, case: tuple[list[float], list[bool]], number: int
 ) -> None:

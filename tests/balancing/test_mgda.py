@@ -9,7 +9,7 @@ from tests.balancing.gramians import gradients, hard, independent, lengths, view
 
 
 @given(rows=st.one_of(independent(), hard()))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_no_gradient_is_shorter_along_the_update_than_the_update(rows: Matrix) -> None:
     gramian = rows @ rows.T
     weights = minimum_norm(gramian)
@@ -19,7 +19,7 @@ def test_no_gradient_is_shorter_along_the_update_than_the_update(rows: Matrix) -
 
 
 @given(rows=independent())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_no_other_combination_is_shorter(rows: Matrix) -> None:
     best = minimum_norm(rows @ rows.T)
     others = np.random.default_rng(0).dirichlet(np.ones(len(rows)), 100)

@@ -9,7 +9,7 @@ from tests.balancing.gramians import gradients, hard, independent, view
 
 
 @given(rows=st.one_of(independent(), hard()), seed=st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_it_is_the_papers_loop_over_vectors(rows: Matrix, seed: int) -> None:
     orders = visiting_orders(view(rows, seed=seed))
     total = np.zeros(rows.shape[1])

@@ -11,7 +11,7 @@ POINTS = st.lists(st.floats(-50.0, 50.0), min_size=1, max_size=12).map(np.array)
 
 
 @given(point=POINTS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_the_projection_is_the_nearest_point_of_the_simplex(point: np.ndarray) -> None:
     w = project_on_simplex(point)
     assert (w >= 0.0).all()

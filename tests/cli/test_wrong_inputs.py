@@ -181,7 +181,7 @@ def test_a_loss_that_is_not_a_number(values: dict[str, Any], tmp_path: Path) -> 
 
 
 @pytest.mark.dist
-@pytest.mark.parametrize("runtime", ["inline", "torchrun"])
+@pytest.mark.parametrize("runtime", [pytest.param("inline", marks=pytest.mark.slow), "torchrun"])
 def test_ctrl_c_commits_and_ends_with_3(values: dict[str, Any], tmp_path: Path, runtime: str) -> None:
     values["train"] |= {"steps": 100_000, "eval_every": None}
     values["checkpoint"]["every"] = None

@@ -104,7 +104,8 @@ STATEFUL = (
 
 
 @pytest.mark.dist
-@pytest.mark.parametrize("kind", ["moco", *(pytest.param(kind, marks=pytest.mark.slow) for kind in STATEFUL)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["moco", *STATEFUL])
 def test_a_killed_sharded_run_remembers_what_its_balancer_knew(uris: dict[str, str], tmp_path: Path, kind: str) -> None:
     sections: dict[str, Any] = {
         "balancing": {"kind": kind, **({"every": 7} if kind == "dwa" else {})},

@@ -37,6 +37,7 @@ def test_where_it_is(remote: dict[str, str], tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.dist
+@pytest.mark.slow
 def test_a_second_run_needs_no_shard(remote: dict[str, str], tmp_path: Path) -> None:
     sections = {"train": {"steps": 30}, "launch": {"cache": {"folder": str(tmp_path / "cache")}}}
     first = train(run_config(remote, tmp_path, name="first", **sections), runtime="torchrun", workers=2)

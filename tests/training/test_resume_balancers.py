@@ -68,6 +68,11 @@ def whole_and_again(where: str) -> tuple[Leg, Leg]:
     return Leg(f"{where}-whole", (FIRST, LAST)), Leg(f"{where}-again", (LAST,), FIRST, f"{where}-whole")
 
 
+def _on(name: str, origin: str) -> Leg:
+    """The end of a run, from another's second checkpoint."""
+    return Leg(name, (LAST,), SECOND, origin)
+
+
 Losses = dict[tuple[str, str], list[Any]]
 """The mean losses of every step, by kind and leg."""
 
@@ -126,9 +131,10 @@ def at(folder: str, kind: str, name: str, step: int) -> RunState:
 def require_same_bits(folder: str, kinds: tuple[str, ...], where: str, losses: Losses) -> None:
     """The resumed run's last checkpoint and losses are those of the one that was never stopped."""
     for kind in kinds:
-        whole, again = (at(folder, kind, leg.name, LAST) for leg in whole_and_again(where))
+        whole, again = (at(folder, kind, f"{where}-{name}", LAST) for name in ("whole", "again"))
         assert same_state(whole, again), f"{kind}: {_first_difference(whole, again)}"
-        assert losses[kind, f"{where}-whole"][FIRST:] == losses[kind, f"{where}-again"], kind
+        resumed = losses[kind, f"{where}-again"]
+        assert losses[kind, f"{where}-whole"][-len(resumed) :] == resumed, kind
 
 
 def _first_difference(left: RunState, right: RunState) -> str:
@@ -211,14 +217,14 @@ def test_a_run_goes_on_under_other_strategies(folder: str) -> None:
     """Two workers under DDP, on from there under FSDP, on from there one process; each bit for bit on its own."""
     works = (
         Work("ddp", whole_and_again("ddp")),
-        Work("fsdp", (*whole_and_again("fsdp"), Leg("on", (SECOND,), FIRST, "ddp-whole"))),
+        Work("fsdp", (Leg("fsdp-whole", (SECOND, LAST), FIRST, "ddp-whole"), _on("fsdp-again", "fsdp-whole"))),
         Work("ddp", whole_and_again("kept-ddp"), HELD, 3),
     )
     for losses in run_workers(run_all, 2, folder, works):
         require_same_bits(folder, KINDS, "ddp", losses)
         require_same_bits(folder, KINDS, "fsdp", losses)
         require_same_bits(folder, HELD, "kept-ddp", losses)
-    run_all(Solo(), folder, (Work("ddp", (Leg("last", (LAST,), SECOND, "on"),)),))
+    run_all(Solo(), folder, (Work("ddp", (_on("last", "fsdp-whole"),)),))
     for name in ("ddp-again", "fsdp-again", "last"):
         require_close(folder, KINDS, name)
     require_close(folder, HELD, "kept-ddp-again", "kept-alone-whole")
@@ -228,14 +234,12 @@ def test_a_run_goes_on_under_other_strategies(folder: str) -> None:
 @pytest.mark.slow
 def test_a_run_goes_on_as_copies_of_shares(folder: str) -> None:
     """Four workers, two copies: on from one process, and one process on from them. Weights kept under FSDP."""
-    works = (
-        Work("hsdp", (*whole_and_again("hsdp"), Leg("wider", (SECOND,), FIRST, "alone-whole"))),
-        Work("fsdp", whole_and_again("kept-fsdp"), HELD, 3),
-    )
-    for losses in run_workers(run_all, 4, folder, works):
+    hybrid = Work("hsdp", (*whole_and_again("hsdp"), Leg("wider", (SECOND,), FIRST, "alone-whole")))
+    for losses in run_workers(run_all, 4, folder, (hybrid,)):
         require_same_bits(folder, KINDS, "hsdp", losses)
+    for losses in run_workers(run_all, 4, folder, (Work("fsdp", whole_and_again("kept-fsdp"), HELD, 3),)):
         require_same_bits(folder, HELD, "kept-fsdp", losses)
-    run_all(Solo(), folder, (Work("ddp", (Leg("narrower", (LAST,), SECOND, "wider"),)),))
+    run_all(Solo(), folder, (Work("ddp", (_on("narrower", "wider"),)),))
     for name in ("hsdp-again", "narrower"):
         require_close(folder, KINDS, name)
     require_close(folder, HELD, "kept-fsdp-again", "kept-alone-whole")

@@ -115,7 +115,14 @@ def _kill_after(path: str, out: Path, stage: str, rows: int) -> None:
 
 @pytest.mark.parametrize(
     "kills",
-    [[("scan", 1)], [("convert", 1000)], [("write", 1)], [("write", 900), ("write", 1800)], [("convert", 3000)]],
+    [
+        [("convert", 1000)],
+        [("write", 900), ("write", 1800)],
+        *(
+            pytest.param([(stage, rows)], marks=pytest.mark.slow)
+            for stage, rows in (("scan", 1), ("write", 1), ("convert", 3000))
+        ),
+    ],
 )
 def test_a_killed_pack_goes_on_to_the_same_bytes(tmp_path: Path, kills: list[tuple[str, int]]) -> None:
     path = write_table(tmp_path, "rows.parquet", mixed_table(3000))
