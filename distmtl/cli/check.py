@@ -109,7 +109,7 @@ def facts(report: Report) -> Iterator[str]:
         yield (
             f"time        about {duration(pace.train_s)} for all steps: an estimate from {pace.measured_steps} steps "
             f"of {pace.rows:,} rows on this machine's {pace.device} ({1000 * pace.step_s:.1f} ms each), "
-            "without reading, evaluation and communication"
+            "without reading, evaluation, communication and task gradients"
         )
     yield f"config      {report.config_hash}"
 

@@ -109,11 +109,13 @@ class Assembler:
     def _take_group(self) -> StepGroup:
         """The next planned steps, as many as are gathered at once; only those whose rows are read, if some are."""
         group, opened = self._planned.popleft()
-        self._ahead_bytes -= opened
         steps = max(1, min(self._group_steps, self._steps_read(group)))
         if steps < group.steps:
+            of_rest = opened * (group.steps - steps) // group.steps
             group, rest = group.parted(steps)
-            self._planned.appendleft(_Planned(rest, 0))
+            self._planned.appendleft(_Planned(rest, of_rest))
+            opened -= of_rest
+        self._ahead_bytes -= opened
         return group
 
     def _steps_read(self, group: StepGroup) -> int:

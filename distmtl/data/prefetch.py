@@ -58,7 +58,10 @@ class Prefetch(Generic[T]):
         Raises:
             BaseException: What ``make`` raised, with its own traceback, after the items of the steps before.
         """
-        return self._at_hand.popleft() if self._at_hand else self._first_of_next()
+        try:
+            return self._at_hand.popleft()
+        except IndexError:  # not looked at beforehand: another thread may close the loader in between
+            return self._first_of_next()
 
     def extend(self, horizon: int | None) -> None:
         """Let the thread go on to another horizon."""

@@ -40,8 +40,13 @@ class Assembled:
     places: tuple[TaskPlace, ...]
 
 
-def assemble(prepared: Prepared, world: World) -> Assembled:
+def assemble(prepared: Prepared, world: World, *, trains: bool = True) -> Assembled:
     """Build model, optimizer, balancer and sampler of a run; a collective.
+
+    Args:
+        prepared: The run.
+        world: The workers.
+        trains: Whether steps are made; if not, nothing is held for task gradients.
 
     Raises:
         ConfigError: A part does not fit the others.
@@ -54,7 +59,8 @@ def assemble(prepared: Prepared, world: World) -> Assembled:
         model = build_run_model(config, prepared.groups, places, world.device, defer=sharded)
         balancer = build_balancer(config.balancing, tuple(config.tasks))
         sources = len({place.source for place in places})
-        return places, model, balancer, choose_route(config.balancing, balancer, sources)
+        asking = choose_route(config.balancing, balancer, sources)
+        return places, model, balancer, asking if trains else Asking("loss", "no step is made")
 
     places, model, balancer, asking = together(world, build)
     plan = StepPlan(

@@ -42,7 +42,7 @@ def evaluate(run_uri: str, *, split: str = "test", step: int | Literal["best", "
     state = load(run, ref, world)
     prepared = prepare(config, state.values["facts"]["digests"])
     require_files(prepared, state.values["facts"])
-    assembled = assemble(prepared, world)
+    assembled = assemble(prepared, world, trains=False)
     load_model(state, assembled.parts.model)
     load_average(state, assembled.parts.step)
     sources = eval_sources(prepared, split)

@@ -20,7 +20,7 @@ from distmtl.models.base import MultiTaskModel
 from distmtl.models.build import build_model
 from distmtl.orchestrate.prepare import Prepared
 from distmtl.orchestrate.report import MemoryFacts, Pace, RouteFacts
-from distmtl.orchestrate.route_facts import route_facts, shard_workers
+from distmtl.orchestrate.route_facts import memory_bytes, route_facts, shard_workers
 from distmtl.tasks.kinds import Task, build_task
 from distmtl.training.facts import TaskPlace
 from distmtl.training.forward import LossPass, SharedPass
@@ -66,16 +66,18 @@ def memory_facts(prepared: Prepared, model: MultiTaskModel) -> MemoryFacts:
     # Of a sharded trunk, a worker holds a share.
     held_trunk, moments = -(-trunk // shard_workers(prepared)), _moments(config)
     held_trained = trained - trunk + held_trunk
+    average = 0 if config.train.ema is None else 1
+    kept = memory_bytes(prepared, model, item_bytes) + average * trained * item_bytes  # beside parameters and moments
     return MemoryFacts(
         trunk_parameters=trunk,
         private_parameters=private,
-        weights_bytes=(held_trunk + private) * item_bytes,
+        weights_bytes=(held_trunk + private + average * held_trained) * item_bytes,
         gradients_bytes=held_trained * item_bytes,
         optimizer_bytes=held_trained * item_bytes * moments,
         batch_bytes=batch_bytes,
         prefetch_bytes=min(config.batch.prefetch_bytes, batch_bytes * prepared.steps),
         balancing_bytes=route_facts(prepared, model, item_bytes).memory_bytes,
-        model_bytes=(trunk + private + trained * moments) * item_bytes,
+        model_bytes=(trunk + private + trained * moments) * item_bytes + kept,
     )
 
 

@@ -64,13 +64,13 @@ class MemoryFacts:
     Attributes:
         trunk_parameters: Numbers in the trunk.
         private_parameters: Numbers in heads and other modules of single tasks.
-        weights_bytes: The parameters.
+        weights_bytes: The parameters, and their moving average if there is one.
         gradients_bytes: Their gradients.
         optimizer_bytes: The optimizer's moments.
         batch_bytes: A worker's share of a step.
         prefetch_bytes: At most so much of coming steps.
         balancing_bytes: Task gradients, or what stands for them.
-        model_bytes: Parameters and moments of the whole model, over all workers.
+        model_bytes: What a checkpoint has of it: parameters, moments, average, and what a balancer remembers of each.
     """
 
     trunk_parameters: int
@@ -91,7 +91,7 @@ class MemoryFacts:
 
     @property
     def checkpoint_bytes(self) -> int:
-        """Size of a checkpoint: the parameters and the optimizer's moments."""
+        """Size of a checkpoint."""
         return self.model_bytes
 
 

@@ -45,11 +45,20 @@ def route_facts(prepared: Prepared, model: MultiTaskModel, item_bytes: int) -> R
         gathers = tasks * passes if config.parallel.strategy != "ddp" else 1
         sent = (tasks * passes + gathers) * trunk * apart
     elif asking.route == "sketch":
-        memory = tasks * asking.sketch_size * 8 + 5 * _trained(model.trunk)  # signs and places of the elements
+        memory = tasks * asking.sketch_size * 8 + 5 * _trained(model.trunk) / shards  # signs and places of elements
         sent = ordinary + 2 * tasks * asking.sketch_size * 8 * apart
+        if config.parallel.strategy != "ddp":  # the passes that are sketched are ordinary ones of FSDP
+            sent += tasks * passes * 2 * trunk * apart
     if asking.update_every > 1:
         sent = (sent + (asking.update_every - 1) * ordinary) / asking.update_every
     return RouteFacts(asking.route, asking.reason, asking.update_every, round(memory), round(sent))
+
+
+def memory_bytes(prepared: Prepared, model: MultiTaskModel, item_bytes: int) -> int:
+    """What the balancer remembers of every element, over all workers: a part of each checkpoint."""
+    balancer = build_balancer(prepared.config.balancing, tuple(prepared.config.tasks))
+    memories = len(balancer.memories) if isinstance(balancer, ShardBalancer) else 0
+    return memories * len(prepared.config.tasks) * _trained(model.trunk) * item_bytes
 
 
 def _trained(module: nn.Module) -> int:

@@ -17,8 +17,10 @@ def total_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
     sharded = [gradient for gradient in gradients if isinstance(gradient, DTensor)]
     if not sharded:
         return nn.utils.get_total_norm(gradients, foreach=True)
-    own = _square([gradient.to_local() for gradient in sharded])
-    dist.all_reduce(own, group=sharded[0].device_mesh.get_group(SHARD))
+    mesh = sharded[0].device_mesh
+    # gradients that are offloaded lie on the host, where the mesh's groups may not reach
+    own = _square([gradient.to_local() for gradient in sharded]).to(mesh.device_type)
+    dist.all_reduce(own, group=mesh.get_group(SHARD))
     return (own + _square([gradient for gradient in gradients if not isinstance(gradient, DTensor)]).to(own)).sqrt()
 
 

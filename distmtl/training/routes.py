@@ -6,7 +6,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +16,7 @@ from distmtl.balancing.base import State, Vector
 from distmtl.balancing.shards import Memories, ShardBalancer
 from distmtl.data.batch import StepBatch
 from distmtl.keyed import key_of, uniform
-from distmtl.parallel.gradient_matrix import GradientMatrix, Span, inner_products
+from distmtl.parallel.gradient_matrix import GradientMatrix, inner_products
 from distmtl.parallel.sketch import GradientSketch
 from distmtl.parallel.world import World
 from distmtl.training.facts import StepFacts
@@ -164,9 +163,9 @@ class FeatureRoute:
         self, batch: StepBatch, facts: StepFacts, state: State, memories: Memories, with_: Coefficients
     ) -> Routed:
         """Decide; a collective. No gradient is left behind."""
-        products, sums = self._passes.compare_features(batch, facts, with_.losses)
+        products, sums = self._passes.compare_features(batch, facts, with_.losses, with_.scaled)
         means = sums * torch.from_numpy(with_.means).to(sums)
-        gramian, losses = summed(products, means, self._world)
+        gramian, losses = summed(products / with_.scale**2, means, self._world)
         view = self._weigher.view(batch.step, facts.present, losses, gramian)
         balance = self._weigher.ask(view, state)
         return Routed(means, Balance(balance.weights, balance.state, memories, view))
@@ -178,17 +177,6 @@ Route = ExactRoute | SketchRoute | FeatureRoute
 def summed(products: Tensor, means: Tensor, world: World) -> tuple[npt.NDArray[np.float64], Vector]:
     """Sums over the workers of a ``[T, T]`` matrix and of the mean losses [T], in one message."""
     count = len(means)
-    message = world.sum(torch.cat([products.double().reshape(-1), means.double()])).cpu().numpy()
+    message = world.sum(torch.cat([products.double().reshape(-1).to(means.device), means.double()])).cpu().numpy()
     gramian = message[: count * count].reshape(count, count)
     return (gramian + gramian.T) / 2.0, message[count * count :]
-
-
-def memory_tensors(memories: Memories, spans: Sequence[Span]) -> dict[str, Any]:
-    """A worker's memories by parameter: ``<memory>.<parameter> -> (first element, [T, count])``."""
-    found = {}
-    for memory, shard in memories.items():
-        at = 0
-        for span in spans:
-            found[f"{memory}.{span.name}"] = span.start, shard[:, at : at + span.size]
-            at += span.size
-    return found

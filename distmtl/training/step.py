@@ -140,10 +140,10 @@ class TrainStep:
             norm = total_norm(self._parameters)
             if self._settings.clip_norm is not None:
                 clip_gradients(self._parameters, norm, self._settings.clip_norm)
-        if balance.view is not None and balance.view.gramian is not None:
-            self._solved = balance
         skipped = self.scaler.update(self.optimizer)
         if not skipped:
+            if balance.view is not None and balance.view.gramian is not None:
+                self._solved = balance
             self.balancer_state, self.memories = self._after(batch, facts, balance), balance.memories
             if self.ema is not None:
                 self.ema.update(batch.step)

@@ -74,14 +74,16 @@ class TaskPasses:
                     rows.take(task)
         return sums
 
-    def compare_features(self, batch: StepBatch, facts: StepFacts, coefficients: Vector) -> tuple[Tensor, Tensor]:
+    def compare_features(
+        self, batch: StepBatch, facts: StepFacts, coefficients: Vector, scale: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor]:
         """Inner products of the task gradients over the trunk's *output* on this worker's rows, and the loss sums.
 
         The output of every row is a variable of its own, so that the products of all workers add up to the whole
         (Sener & Koltun 2018, section 3.3).
 
         Returns:
-            ``[T, T]`` float64, and the loss sums [T] float64.
+            ``[T, T]`` float64, times the square of fp16's loss scale, and the loss sums [T] float64.
         """
         count = len(facts.counts)
         sums = torch.zeros(count, dtype=torch.float64, device=self._world.device)
@@ -90,14 +92,16 @@ class TaskPasses:
             leaves = _leaves(self._forward.features(micro, batch.step))
             features = leaves[0] if len(leaves) == 1 else tuple(leaves)
             losses = self._forward.from_features(micro, features, batch.step, facts.present)
-            rows = torch.zeros(count, sum(leaf.numel() for leaf in leaves), dtype=leaves[0].dtype, device=sums.device)
+            # products of half-precision numbers would lose what the numbers have
+            wide = torch.promote_types(leaves[0].dtype, torch.float32)
+            rows = torch.zeros(count, sum(leaf.numel() for leaf in leaves), dtype=wide, device=sums.device)
             for task in tasks:
                 loss = losses[task]
                 if loss is None:
                     continue
                 sums[task] += loss.detach()
                 found = torch.autograd.grad(
-                    loss * float(coefficients[task]), leaves, retain_graph=True, materialize_grads=True
+                    scale(loss * float(coefficients[task])), leaves, retain_graph=True, materialize_grads=True
                 )
                 rows[task] = torch.cat([gradient.reshape(-1) for gradient in found])
             products += inner_products(rows, rows)
